@@ -1,0 +1,3 @@
+"""IN-RIL: interleaved reinforcement and imitation learning for policy fine-tuning."""
+
+__version__ = "0.1.0"

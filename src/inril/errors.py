@@ -1,0 +1,31 @@
+"""The one error that a user can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputError(Exception):
+    """Something outside the code is wrong and the user can put it right.
+
+    The command line prints it as one line and exits with status 1; nothing has been overwritten by then.
+
+    Args:
+        where: file, folder, URL or run that is at fault.
+        field: key, dataset or column inside it; empty if the whole of it is.
+        expected: what would have been right.
+        got: what was there.
+        hint: what to do about it.
+    """
+
+    def __init__(
+        self, where: str | Path, *, expected: str, got: str, field: str = "", hint: str = ""
+    ) -> None:
+        self.where = str(where)
+        self.field = field
+        self.expected = expected
+        self.got = got
+        self.hint = hint
+        place = f"{self.where}: {field}" if field else self.where
+        message = f"{place}: expected {expected}, got {got}"
+        super().__init__(f"{message}. {hint}" if hint else message)
