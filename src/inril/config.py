@@ -1,0 +1,305 @@
+"""Every setting of the project, typed: one frozen model per phase; unknown keys are errors.
+
+A run is described by one resolved model (`PretrainConfig`, `FinetuneConfig`, ...), written beside its output. The
+resolved model is merged from layers of YAML (see `inril.project`); this module knows nothing of files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+M = PositiveInt | Literal["inf"]
+Separation = Literal["none", "surgery"]
+Method = Literal["dppo", "ppo_gaussian"]
+PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
+DemoSource = Literal["generated", "d4rl"]
+
+
+class Model(BaseModel):
+    """Base of all settings: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def digest(self) -> str:
+        """Return a hash of all values, equal exactly for equal settings."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Threads(Model):
+    """Thread counts are settings, never a machine's core count: results must not depend on `--cores`."""
+
+    torch: PositiveInt = Field(1, description="threads of torch in one process")
+    sim: PositiveInt = Field(1, description="threads of the simulator in one process (no effect on results)")
+
+
+class TaskSpec(Model):
+    """What a task is, whatever is done with it."""
+
+    id: str = Field(description="name in paths, configs and figures")
+    title: str = Field(description="name on figures")
+    suite: Literal["gym"] = Field(description="simulator family")
+    obs_dim: PositiveInt = Field(description="Do")
+    action_dim: PositiveInt = Field(description="Da")
+    max_episode_steps: PositiveInt = Field(description="time limit in environment steps")
+    metric: Literal["return", "success"] = Field(description="headline metric")
+
+
+class NetworkConfig(Model):
+    """A multilayer perceptron."""
+
+    widths: tuple[PositiveInt, ...] = Field(description="hidden widths, all equal when residual")
+    activation: Literal["relu", "mish", "tanh"]
+    residual: bool = Field(True, description="pre-activation residual blocks of two layers")
+
+    @model_validator(mode="after")
+    def _check_residual(self) -> NetworkConfig:
+        if not self.widths or (self.residual and (len(set(self.widths)) > 1 or len(self.widths) % 2 == 0)):
+            raise ValueError("a residual network needs an odd number of equal widths, any network at least one")
+        return self
+
+
+class DiffusionConfig(Model):
+    """Diffusion policy: a denoiser of action chunks."""
+
+    kind: Literal["diffusion"] = "diffusion"
+    network: NetworkConfig
+    time_dim: PositiveInt = Field(16, description="size of the time embedding")
+    denoising_steps: PositiveInt = Field(20, description="K, steps of the whole chain")
+
+
+class GaussianConfig(Model):
+    """Gaussian policy over action chunks, mean through tanh."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    network: NetworkConfig
+    std: PositiveFloat = Field(0.1, description="fixed standard deviation in pre-training, initial one in fine-tuning")
+
+
+class OptimConfig(Model):
+    """AdamW with warm-up and cosine decay over gradient steps."""
+
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    lr_min: PositiveFloat = Field(description="start of the warm-up and end of the decay")
+    warmup_steps: NonNegativeInt
+    weight_decay: float = Field(1e-6, ge=0)
+    max_steps: PositiveInt = Field(description="cap on gradient steps, and length of the decay")
+
+
+class EmaConfig(Model):
+    """Exponential moving average of the weights."""
+
+    decay: Fraction = 0.995
+    every: PositiveInt = Field(10, description="gradient steps between updates")
+    start_step: NonNegativeInt = Field(description="until then the average is reset to the current weights")
+
+
+class PlateauConfig(Model):
+    """Stops pre-training when the held-out loss has stopped falling."""
+
+    check_every: PositiveInt = Field(description="gradient steps between checks; also between candidate checkpoints")
+    patience: PositiveInt = Field(description="checks without improvement before stopping")
+    min_improvement: Fraction = Field(0.005, description="relative fall of the held-out loss that counts")
+
+
+class EvalConfig(Model):
+    """Evaluation on environments and seeds of its own."""
+
+    every: PositiveInt = Field(10, description="iterations between evaluations")
+    n_envs: PositiveInt = Field(20, description="environments of one evaluation, one episode each")
+
+
+class HoldoutConfig(Model):
+    """Split of the demonstrations by episode."""
+
+    fraction: Fraction = 0.1
+    min_episodes: PositiveInt = 5
+
+
+class DemosConfig(Model):
+    """Demonstrations of one task."""
+
+    task: TaskSpec
+    source: DemoSource
+    n_steps: PositiveInt = Field(description="generated: environment steps to roll out, whole episodes")
+    seed: NonNegativeInt = Field(0, description="generated: seed of environments and actions")
+    n_envs: PositiveInt = Field(32, description="generated: environments side by side")
+    url: str | None = Field(None, description="d4rl: address; null takes the one that d4rl names")
+    sha256: str | None = Field(None, description="d4rl: checksum; null records the first download's and checks it later")
+    max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
+    threads: Threads = Threads()
+
+
+class PretrainConfig(Model):
+    """Behaviour cloning of one policy."""
+
+    task: TaskSpec
+    policy_name: PolicyName
+    policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind")
+    horizon_steps: PositiveInt = Field(description="Tp = Ta, length of a chunk")
+    optim: OptimConfig
+    ema: EmaConfig
+    plateau: PlateauConfig
+    holdout: HoldoutConfig = HoldoutConfig()
+    use_ema: bool = Field(description="whether fine-tuning starts from the averaged weights")
+    select_episodes: PositiveInt = Field(description="episodes on which each candidate checkpoint is scored")
+    report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
+    seed: NonNegativeInt
+    threads: Threads = Threads()
+
+
+class ClipSchedule(Model):
+    """PPO clipping that grows along the denoising chain; base = top is a constant."""
+
+    base: PositiveFloat = Field(description="at the noisiest fine-tuned step")
+    top: PositiveFloat = Field(description="at the last step")
+    rate: PositiveFloat = 3.0
+
+
+class PPOBase(Model):
+    """What Gaussian and diffusion PPO share."""
+
+    gamma: Fraction = Field(description="discount per chunk")
+    gae_lambda: Fraction
+    actor_lr: PositiveFloat
+    critic_lr: PositiveFloat
+    minibatch: PositiveInt = Field(description="samples of one gradient step (DPPO: chunk x denoising step pairs)")
+    microbatch: PositiveInt = Field(2000, description="rows evaluated at a time: bounds memory, same gradient")
+    epochs: PositiveInt
+    clip_coef: ClipSchedule
+    vf_coef: PositiveFloat
+    ent_coef: float = Field(0.0, ge=0)
+    target_kl: PositiveFloat | None = Field(description="stops an iteration's updates; null never")
+    max_grad_norm: PositiveFloat | None = None
+    norm_adv: bool = True
+    reward_scaling: bool = True
+    critic_warmup_itr: NonNegativeInt = Field(0, description="iterations in which only the critic learns")
+    critic_network: NetworkConfig
+
+
+class PPOConfig(PPOBase):
+    """Gaussian PPO."""
+
+    kind: Literal["ppo"] = "ppo"
+    std_range: tuple[PositiveFloat, PositiveFloat] = Field(description="bounds of the learned standard deviation")
+
+
+class DPPOConfig(PPOBase):
+    """Diffusion policy policy optimisation."""
+
+    kind: Literal["dppo"] = "dppo"
+    ft_denoising_steps: PositiveInt = Field(description="K', last steps of the chain that are fine-tuned")
+    gamma_denoising: Fraction = Field(description="discount of the advantage towards noisier steps")
+    min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
+    min_logprob_std: PositiveFloat = Field(description="floor of the standard deviation in log-probabilities")
+    randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
+
+
+class ExpertConfig(Model):
+    """Training of a demonstrator from scratch with Gaussian PPO, stopped at a wanted quality."""
+
+    target_return: PositiveFloat = Field(description="mean return of the wanted demonstrations")
+    tolerance: Fraction = Field(0.05, description="relative distance from the target that ends the training")
+    env_steps: PositiveInt = Field(description="budget of environment steps")
+    n_envs: PositiveInt
+    n_steps: PositiveInt = Field(description="S, steps per environment and iteration")
+    network: NetworkConfig
+    ppo: PPOConfig
+    eval: EvalConfig
+    seed: NonNegativeInt = 0
+
+
+class IlConfig(Model):
+    """How imitation is interleaved."""
+
+    unit: Literal["grad_step", "iteration"] = Field(description="what m counts")
+    phase: Literal["last", "first"] = Field("last", description="where in a cycle of m the imitation falls")
+    batch_size: PositiveInt = Field(4096, description="chunk x denoising step pairs of one imitation gradient")
+    aggregator: str = Field("upgrad", description="upgrad in closed form, or a TorchJD aggregator by name")
+    scale: PositiveFloat = Field(0.5, description="s in s (pi(g_R) + pi(g_I)): 0.5 is UPGrad, 1 is PCGrad")
+    granularity: Literal["network", "layer"] = Field("network", description="what is projected as one vector")
+    probe_size: PositiveInt = Field(2048, description="fixed (obs, chunk, step, noise) tuples of the logged IL loss")
+    diagnose_every: PositiveInt = Field(1, description="iterations between measurements of the gradients' angle")
+
+
+class FinetuneConfig(Model):
+    """One fine-tuning run: (task, method, separation, m, seed) and all of its numbers."""
+
+    task: TaskSpec
+    method: Method
+    separation: Separation
+    m: M
+    seed: NonNegativeInt
+    policy_name: PolicyName
+    env_steps: PositiveInt = Field(description="executed environment steps to reach")
+    n_envs: PositiveInt = Field(description="E")
+    n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
+    algo: DPPOConfig | PPOConfig = Field(discriminator="kind")
+    il: IlConfig
+    eval: EvalConfig
+    holdout: HoldoutConfig = HoldoutConfig()
+    report_episodes: PositiveInt = Field(description="fresh episodes on which the final policy is evaluated")
+    checkpoint_every: PositiveInt = Field(description="iterations between checkpoints")
+    max_diverged_rate: Fraction = Field(0.001, description="diverged episodes per environment step that stop the run")
+    threads: Threads = Threads()
+
+    @model_validator(mode="after")
+    def _check(self) -> FinetuneConfig:
+        if {"dppo": "dppo", "ppo_gaussian": "ppo"}[self.method] != self.algo.kind:
+            raise ValueError(f"algo.kind {self.algo.kind!r} does not belong to method {self.method!r}")
+        if self.m == "inf" and self.separation != "none":
+            raise ValueError("m = inf (RL only) goes with separation none")
+        return self
+
+
+class SmoothingConfig(Model):
+    """Savitzky-Golay filter."""
+
+    window: PositiveInt = Field(11, description="points, odd")
+    order: NonNegativeInt = 2
+
+
+class PanelConfig(Model):
+    """One column of a figure."""
+
+    label: str
+    title: str
+    task: str
+    method: Method
+    separation: Separation = Field(description="separation of the arms with finite m")
+    source: Literal["compute"] = Field("compute", description="where the numbers come from")
+
+
+class FigureConfig(Model):
+    """What a figure shows."""
+
+    panels: tuple[PanelConfig, ...]
+    metrics: tuple[str, ...] = Field(description="rows of the figure, split/metric as in metrics.csv")
+
+
+class PlotConfig(Model):
+    """How figures look; never a reason to run anything again but the figure."""
+
+    smoothing: SmoothingConfig | None = None
+    palette: str = Field("viridis", description="a seaborn palette for the arms with finite m")
+    rl_color: str = Field("black", description="colour of RL only")
+    font_size: PositiveFloat = 8.0
+
+
+class RootConfig(Model):
+    """config/config.yaml and `snakemake --config`: what to compute, not how."""
+
+    budget: str = "laptop"
+    demo_source: DemoSource = "generated"
+    seeds: tuple[NonNegativeInt, ...] | None = Field(None, description="null takes the budget's")
+    m: tuple[M, ...] | None = Field(None, description="null takes the budget's")
+    threads: Threads = Threads()
+    figures: dict[str, FigureConfig]
+    plot: PlotConfig = PlotConfig()
+

@@ -1,0 +1,23 @@
+"""Versions of what computes numbers: bump one when results change, and the pipeline re-runs just what it affects.
+
+Golden tests (tests/unit/test_golden.py) fail when results change without a bump.
+"""
+
+from __future__ import annotations
+
+VERSIONS = {
+    "expert": 1,
+    "demos": 1,
+    "pretrain": 1,
+    "evaluate": 1,
+    "finetune": 1,
+    "dppo": 1,
+    "ppo_gaussian": 1,
+    "none": 1,
+    "surgery": 1,
+}
+
+
+def versions(*parts: str) -> dict[str, int]:
+    """Return the versions of the named parts, for a rule's params."""
+    return {part: VERSIONS[part] for part in parts}

@@ -1,0 +1,27 @@
+"""Where results live: `results/<budget>/<phase>/...`, one function per kind of output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inril.config import M
+
+
+def demos(budget: str, task: str, source: str) -> Path:
+    """Return the demonstration file of a task."""
+    return Path("results", budget, "demos", task, f"{source}.hdf5")
+
+
+def pretrain(budget: str, task: str, policy: str, seed: int) -> Path:
+    """Return the folder of a pre-trained policy."""
+    return Path("results", budget, "pretrain", task, policy, f"seed{seed}")
+
+
+def finetune(budget: str, task: str, method: str, separation: str, m: M, seed: int) -> Path:
+    """Return the folder of a fine-tuning run."""
+    return Path("results", budget, "finetune", task, method, separation, f"m{m}", f"seed{seed}")
+
+
+def figure(budget: str, name: str, suffix: str) -> Path:
+    """Return the file of a figure or of the table behind it."""
+    return Path("results", budget, "figures", f"{name}.{suffix}")

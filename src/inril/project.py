@@ -1,0 +1,226 @@
+"""Reads the configuration folder and resolves it into one model per job.
+
+Layers, later ones win: `methods/<method>.yaml`, `tasks/<task>.yaml`, `budgets/<budget>.yaml`. Every file is checked in
+full, so that a misspelt key is found before any job runs, also where no current target uses it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import ValidationError
+
+from inril.config import (
+    DemosConfig,
+    ExpertConfig,
+    FinetuneConfig,
+    M,
+    Method,
+    Model,
+    PolicyName,
+    PretrainConfig,
+    RootConfig,
+    Separation,
+)
+from inril.errors import InputError
+
+Layer = tuple[Path, Mapping[str, Any]]
+ModelT = TypeVar("ModelT", bound=Model)
+
+# Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
+_UNION_MEMBER = re.compile(r"dppo|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
+_SECTIONS = {
+    "tasks": {"task", "expert", "demos", "pretrain", "finetune"},
+    "budgets": {"seeds", "m", "expert", "demos", "pretrain", "finetune"},
+}
+
+
+class Project:
+    """The configuration folder under one choice of budget, seeds and m.
+
+    Args:
+        config_dir: folder with tasks/, methods/ and budgets/.
+        root: contents of config.yaml, with whatever the command line changed.
+    """
+
+    def __init__(self, config_dir: Path, root: Mapping[str, Any]) -> None:
+        self.config_dir = config_dir
+        self.root = validate(RootConfig, [(config_dir / "config.yaml", root)])
+        self.budget = self._read("budgets", self.root.budget)
+
+    @property
+    def budget_name(self) -> str:
+        """Name of the chosen budget, as in paths."""
+        return self.root.budget
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of every arm."""
+        return self.root.seeds if self.root.seeds is not None else tuple(self.budget[1]["seeds"])
+
+    @property
+    def m_values(self) -> tuple[M, ...]:
+        """Arms of the ablation; "inf" is RL only."""
+        return self.root.m if self.root.m is not None else tuple(self.budget[1]["m"])
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Ids of all tasks."""
+        return tuple(sorted(path.stem for path in (self.config_dir / "tasks").glob("*.yaml")))
+
+    def expert(self, task: str) -> ExpertConfig:
+        """Resolve the training of a task's demonstrator."""
+        return validate(ExpertConfig, [*self._layers(task, "expert"), self._part(self.budget, "expert")])
+
+    def demos(self, task: str) -> DemosConfig:
+        """Resolve a task's demonstrations."""
+        chosen = (self.config_dir / "config.yaml", {"source": self.root.demo_source, "threads": self._threads})
+        return validate(DemosConfig, [*self._layers(task, "demos"), self._part(self.budget, "demos"), chosen])
+
+    def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
+        """Resolve the pre-training of one policy."""
+        _require("policy", policy, get_args(PolicyName))
+        run = (self.config_dir, {"policy_name": policy, "seed": seed, "threads": self._threads})
+        return validate(
+            PretrainConfig,
+            [*self._layers(task, "pretrain", policy), self._part(self.budget, "pretrain", policy), run],
+        )
+
+    def finetune(self, task: str, method: str, separation: str, m: M, seed: int) -> FinetuneConfig:
+        """Resolve one fine-tuning run."""
+        _require("method", method, get_args(Method))
+        _require("separation", separation, get_args(Separation))
+        axes = {"method": method, "separation": separation, "m": m, "seed": seed, "threads": self._threads}
+        return validate(
+            FinetuneConfig,
+            [
+                self._part(self._read("tasks", task), only=("task",)),
+                self._read("methods", method),
+                self._part(self._read("tasks", task), "finetune", method),
+                self._part(self.budget, "finetune", method),
+                (self.config_dir, axes),
+            ],
+        )
+
+    def check(self) -> None:
+        """Resolve everything once.
+
+        Raises:
+            InputError: a file holds an unknown key or a value out of range.
+        """
+        for task in self.tasks:
+            self.expert(task)
+            self.demos(task)
+            for policy in get_args(PolicyName):
+                self.pretrain(task, policy, seed=0)
+            for method in get_args(Method):
+                self.finetune(task, method, "surgery", 2, seed=0)
+                self.finetune(task, method, "none", "inf", seed=0)
+        for name, figure in self.root.figures.items():
+            for panel in figure.panels:
+                _require(f"figures.{name}.panels.task", panel.task, self.tasks)
+
+    @property
+    def _threads(self) -> dict[str, int]:
+        return self.root.threads.model_dump()
+
+    def _layers(self, task: str, *section: str) -> list[Layer]:
+        layer = self._read("tasks", task)
+        head = [] if section[0] == "expert" else [self._part(layer, only=("task",))]
+        return [*head, self._part(layer, *section)]
+
+    def _read(self, kind: str, name: str) -> Layer:
+        folder = self.config_dir / kind
+        _require(kind.rstrip("s"), name, sorted(path.stem for path in folder.glob("*.yaml")))
+        path = folder / f"{name}.yaml"
+        values = read_yaml(path)
+        for key in values.keys() - _SECTIONS.get(kind, values.keys()):
+            raise InputError(
+                path, field=key, expected=f"one of {', '.join(sorted(_SECTIONS[kind]))}", got="an unknown key"
+            )
+        return path, values
+
+    @staticmethod
+    def _part(layer: Layer, *keys: str, only: Sequence[str] | None = None) -> Layer:
+        path, values = layer
+        for key in keys:
+            values = values.get(key) or {}
+        return path, values if only is None else {key: values[key] for key in only}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        InputError: the file is missing, is not YAML or holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(path, expected="a YAML file", got="nothing there") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(path, expected="valid YAML", got=" ".join(str(error).split())) from None
+    if not isinstance(values, dict):
+        raise InputError(path, expected="a mapping of keys to values", got=type(values).__name__)
+    return values
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `top` laid over it, mappings key by key."""
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def validate(model: type[ModelT], layers: Sequence[Layer]) -> ModelT:
+    """Merge layers and build the model.
+
+    Raises:
+        InputError: naming the file that set the offending key, the key, what was expected and what was found.
+    """
+    values: dict[str, Any] = {}
+    for _, layer in layers:
+        values = merge(values, layer)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(part) for part in first["loc"] if not _UNION_MEMBER.fullmatch(str(part))]
+        where = next((path for path, layer in reversed(layers) if _holds(layer, keys)), layers[0][0])
+        got = "an unknown key" if first["type"] == "extra_forbidden" else repr(first["input"])
+        raise InputError(
+            where,
+            field=".".join(keys),
+            expected=_expected(first["type"], first["msg"]),
+            got="nothing" if first["type"] == "missing" else got,
+            hint="Known keys are listed in workflow/schemas/ and config/README.md",
+        ) from None
+
+
+def _expected(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "a known key"
+    if kind == "missing":
+        return "a value"
+    return message.removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _holds(layer: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    value: Any = layer
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return bool(keys)
+
+
+def _require(kind: str, name: str, choices: Sequence[str]) -> None:
+    if name not in choices:
+        raise InputError("configuration", field=kind, expected=f"one of {', '.join(choices)}", got=repr(name))
