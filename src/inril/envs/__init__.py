@@ -1,0 +1,44 @@
+"""Batched simulators, one module per suite; importing this package registers each task with gymnasium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from inril.envs.base import BatchedEnv
+from inril.envs.gym_locomotion import HALFCHEETAH, HOPPER, WALKER2D, GymLocomotion
+from inril.envs.gymnasium_api import register_gymnasium
+from inril.errors import InputError
+
+__all__ = ["TASKS", "BatchedEnv", "make", "register_gymnasium"]
+
+TASKS: dict[str, Callable[[int, int, int, int | None], BatchedEnv]] = {
+    task.task_id: partial(GymLocomotion, task) for task in (HOPPER, WALKER2D, HALFCHEETAH)
+}
+
+
+def make(
+    task_id: str, n_envs: int, act_steps: int, threads: int = 1, max_episode_steps: int | None = None
+) -> BatchedEnv:
+    """Make the environments of one task.
+
+    Args:
+        task_id: key of `TASKS`.
+        n_envs: number of environments, E, at least 1.
+        act_steps: environment steps per action chunk, Ta, at least 1.
+        threads: simulator threads, at least 1; has no influence on results.
+        max_episode_steps: time limit of an episode, at least 1; the task's own if None.
+
+    Raises:
+        InputError: if the task is unknown or a number is below 1.
+    """
+    if task_id not in TASKS:
+        raise InputError("environments", field="task", expected=f"one of {', '.join(TASKS)}", got=repr(task_id))
+    sizes = {"n_envs": n_envs, "act_steps": act_steps, "threads": threads, "max_episode_steps": max_episode_steps}
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise InputError(f"environments of {task_id}", field=name, expected="at least 1", got=str(size))
+    return TASKS[task_id](n_envs, act_steps, threads, max_episode_steps)
+
+
+register_gymnasium()

@@ -1,0 +1,76 @@
+"""Each task as an ordinary gymnasium environment: `gymnasium.make("inril/Hopper-v0")` after `import inril.envs`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+import inril.envs
+
+_NO_TIME_LIMIT = int(np.iinfo(np.int64).max)
+
+_REGISTERED = {
+    "inril/Hopper-v0": {"task_id": "hopper", "render_fps": 125},
+    "inril/Walker2D-v0": {"task_id": "walker2d", "render_fps": 125},
+    "inril/HalfCheetah-v0": {"task_id": "halfcheetah", "render_fps": 20},
+}
+
+
+class SingleEnv(gymnasium.Env[npt.NDArray[np.float64], npt.NDArray[np.float32]]):
+    """One environment of a task, one action per step; gymnasium's wrapper keeps the time limit.
+
+    Args:
+        task_id: task, as for `inril.envs.make`.
+        render_fps: control steps per second of simulated time.
+        render_mode: None or "rgb_array".
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 125}  # noqa: RUF012 (declared so by gymnasium)
+
+    def __init__(self, task_id: str, render_fps: int, render_mode: str | None = None) -> None:
+        self.metadata = {**self.metadata, "render_fps": render_fps}
+        self.render_mode = render_mode
+        self._env = inril.envs.make(task_id, n_envs=1, act_steps=1, max_episode_steps=_NO_TIME_LIMIT)
+        self._episode_running = False
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (self._env.obs_dim,), np.float64)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._env.action_dim,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[np.float64], dict[str, Any]]:
+        """Start an episode; the same seed gives the same episodes from then on."""
+        super().reset(seed=seed)
+        obs = self._env.reset(int(self.np_random.integers(2**63 - 1)))
+        self._episode_running = True
+        return obs[0], {}
+
+    def step(
+        self, action: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        """Execute one action (Da,); `info["diverged"]` tells that the simulation left the finite numbers."""
+        if not self._episode_running:
+            raise gymnasium.error.ResetNeeded("the episode has ended: call reset() before the next step()")
+        step = self._env.step_chunk(np.asarray(action, dtype=np.float64)[None, None])
+        terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
+        self._episode_running = not (terminated or truncated)
+        return step.final_obs[0], float(step.reward[0]), terminated, truncated, {"diverged": bool(step.diverged[0])}
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """Return an image (height, width, 3), or None without a render mode."""
+        return self._env.render() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Free the simulator and the rendering context."""
+        self._env.close()
+
+
+def register_gymnasium() -> None:
+    """Make the tasks known to `gymnasium.make`; calling it again changes nothing."""
+    for gymnasium_id, kwargs in _REGISTERED.items():
+        if gymnasium_id not in gymnasium.registry:
+            gymnasium.register(
+                gymnasium_id, entry_point="inril.envs.gymnasium_api:SingleEnv", max_episode_steps=1000, kwargs=kwargs
+            )

@@ -1,0 +1,165 @@
+"""Compiled stepping of MuJoCo data by address, shared by all suites.
+
+Compiled loops call MuJoCo's C functions on the addresses of MjModel and MjData without holding the GIL, so that
+environments advance on several threads of one process at the speed of C. The functions are declared as symbols of a
+library that is loaded into the process (and not as ctypes function objects), because only then Numba can keep the
+compiled code on disk.
+
+A suite composes its loop from these pieces: `restart`, `advance` (one control step) and `has_diverged`. What it
+observes, rewards and terminates on is its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import llvmlite.binding
+import mujoco
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.numpy_support import carray
+
+from inril.types import FloatArray
+
+logger = logging.getLogger(__name__)
+
+CompiledFunction = TypeVar("CompiledFunction", bound=Callable[..., Any])
+
+_LIBRARY = next(
+    path for path in Path(mujoco.__file__).parent.iterdir() if path.name.startswith(("libmujoco", "mujoco.dll"))
+)
+llvmlite.binding.load_library_permanently(str(_LIBRARY))
+
+_model_data_function = types.void(types.uintp, types.uintp)
+_mj_step = types.ExternalFunction("mj_step", _model_data_function)
+_mj_forward = types.ExternalFunction("mj_forward", _model_data_function)
+_mj_reset_data = types.ExternalFunction("mj_resetData", _model_data_function)
+
+SIMULATOR_DTYPE = np.dtype(
+    [(name, np.uintp) for name in ("model", "data", "qpos", "qvel", "ctrl", "bad_state_warnings")]
+    + [(name, np.intp) for name in ("nq", "nv", "nu")]
+)
+"""Where one environment lives in memory: addresses of its structures and arrays, and their lengths."""
+
+# One row of the table. mypy knows nothing of a record's fields, Numba all.
+Simulator = Any
+
+# mjMAXVAL of MuJoCo's mjmodel.h, which the Python package does not export: the largest magnitude that is not "bad".
+_MAX_VALUE = 1e10
+# Counters of BADQPOS, BADQVEL and BADQACC: int32, consecutive, each followed by the `lastinfo` of the next warning.
+_N_BAD_STATE_WARNINGS = 3
+
+
+def compiled(function: CompiledFunction) -> CompiledFunction:
+    """Compile for the machine, without the GIL, cached on disk; floating-point order stays as written."""
+    return cast(CompiledFunction, numba.njit(nogil=True, cache=True)(function))
+
+
+def simulator_table(model: mujoco.MjModel, data: Sequence[mujoco.MjData]) -> npt.NDArray[np.void]:
+    """Collect the addresses that compiled loops work on.
+
+    Args:
+        model: the model that all environments share.
+        data: one per environment. The caller keeps them and the model alive as long as the table is used.
+
+    Returns:
+        (E,) of `SIMULATOR_DTYPE`.
+    """
+    table = np.zeros(len(data), dtype=SIMULATOR_DTYPE)
+    for row, env_data in zip(table, data, strict=True):
+        counters = env_data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
+        row["model"], row["data"] = model._address, env_data._address
+        row["qpos"], row["qvel"] = env_data.qpos.ctypes.data, env_data.qvel.ctypes.data
+        row["ctrl"], row["bad_state_warnings"] = env_data.ctrl.ctypes.data, counters.ctypes.data
+        row["nq"], row["nv"], row["nu"] = model.nq, model.nv, model.nu
+    return table
+
+
+def log_mujoco_warnings() -> None:
+    """Send MuJoCo's warnings to the log, unless the process already does something else with them.
+
+    By default MuJoCo prints them and appends to a file in the working directory.
+    """
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_log_warning)
+
+
+def _log_warning(message: str | bytes) -> None:
+    logger.debug("MuJoCo: %s", message)
+
+
+def _reinterpret_address(typing_context: Any, address: Any) -> Any:
+    """Reinterpret an integer address as a pointer, which Numba offers no function for."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.uintp), codegen
+
+
+_pointer = cast(Callable[[int], Any], intrinsic(_reinterpret_address))
+
+
+@compiled
+def float_view(address: int, length: int) -> FloatArray:
+    """View `length` float64 numbers at an address (uintp) as an array, without copying."""
+    view: FloatArray = carray(_pointer(address), (length,), np.float64)
+    return view
+
+
+@compiled
+def restart(simulator: Simulator, qpos: FloatArray, qvel: FloatArray) -> None:
+    """Clear an environment's data, set its state and compute all that follows from the state.
+
+    Args:
+        simulator: one row of `simulator_table`.
+        qpos: (nq,) joint positions.
+        qvel: (nv,) joint velocities.
+    """
+    _mj_reset_data(simulator.model, simulator.data)
+    float_view(simulator.qpos, simulator.nq)[:] = qpos
+    float_view(simulator.qvel, simulator.nv)[:] = qvel
+    _mj_forward(simulator.model, simulator.data)
+
+
+@compiled
+def advance(simulator: Simulator, action: FloatArray, frame_skip: int) -> None:
+    """Advance one environment by one control step, the action acting directly on the actuators.
+
+    Args:
+        simulator: one row of `simulator_table`.
+        action: (nu,) actuator controls, held constant.
+        frame_skip: physics steps per control step.
+    """
+    float_view(simulator.ctrl, simulator.nu)[:] = action
+    for _ in range(frame_skip):
+        _mj_step(simulator.model, simulator.data)
+
+
+@compiled
+def _is_bad(values: FloatArray) -> bool:
+    all_good = True
+    for value in values:
+        all_good &= abs(value) <= _MAX_VALUE  # False for NaN
+    return not all_good
+
+
+@compiled
+def has_diverged(simulator: Simulator) -> bool:
+    """Tell whether the state left the finite numbers since the last `restart`.
+
+    MuJoCo resets the state itself when it turns bad, so that a finite state alone proves nothing: the warning
+    counters, which `restart` clears, show it.
+    """
+    counters = carray(_pointer(simulator.bad_state_warnings), (2 * _N_BAD_STATE_WARNINGS - 1,), np.int32)
+    for i in range(_N_BAD_STATE_WARNINGS):
+        if counters[2 * i] > 0:
+            return True
+    return _is_bad(float_view(simulator.qpos, simulator.nq)) or _is_bad(float_view(simulator.qvel, simulator.nv))
