@@ -18,6 +18,7 @@ Separation = Literal["none", "surgery"]
 Method = Literal["dppo", "ppo_gaussian"]
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl"]
+MetricName = Annotated[str, Field(pattern=r"^\w+/\w+$")]
 
 
 class Model(BaseModel):
@@ -215,6 +216,13 @@ class ExpertConfig(Model):
     seed: NonNegativeInt = 0
 
 
+class ExpertJob(Model):
+    """One demonstrator to train: the task and how."""
+
+    task: TaskSpec
+    expert: ExpertConfig
+
+
 class IlConfig(Model):
     """How imitation is interleaved."""
 
@@ -264,23 +272,52 @@ class SmoothingConfig(Model):
     window: PositiveInt = Field(11, description="points, odd")
     order: NonNegativeInt = 2
 
+    @model_validator(mode="after")
+    def _check(self) -> SmoothingConfig:
+        if self.window % 2 == 0 or self.window <= self.order:
+            raise ValueError("an odd window larger than the order")
+        return self
 
-class PanelConfig(Model):
-    """One column of a figure."""
+
+class PanelRuns(Model):
+    """Which runs belong to a panel."""
 
     label: str
-    title: str
     task: str
     method: Method
     separation: Separation = Field(description="separation of the arms with finite m")
     source: Literal["compute"] = Field("compute", description="where the numbers come from")
 
 
+class PanelConfig(PanelRuns):
+    """One column of a figure."""
+
+    title: str
+
+
+class TableSpec(Model):
+    """What the table behind a figure holds; free of looks, so that a title or a colour never rebuilds it."""
+
+    panels: tuple[PanelRuns, ...] = Field(min_length=1)
+    metrics: tuple[MetricName, ...] = Field(min_length=1, description="split/metric as in metrics.csv")
+
+
 class FigureConfig(Model):
     """What a figure shows."""
 
-    panels: tuple[PanelConfig, ...]
-    metrics: tuple[str, ...] = Field(description="rows of the figure, split/metric as in metrics.csv")
+    panels: tuple[PanelConfig, ...] = Field(min_length=1)
+    metrics: tuple[MetricName, ...] = Field(min_length=1, description="rows of the figure, split/metric")
+
+    @model_validator(mode="after")
+    def _check(self) -> FigureConfig:
+        if len({panel.label for panel in self.panels}) < len(self.panels):
+            raise ValueError("panels with different labels")
+        return self
+
+    def table(self) -> TableSpec:
+        """Return the part that decides about the table behind the figure."""
+        runs = tuple(PanelRuns(**panel.model_dump(exclude={"title"})) for panel in self.panels)
+        return TableSpec(panels=runs, metrics=self.metrics)
 
 
 class PlotConfig(Model):
@@ -290,6 +327,14 @@ class PlotConfig(Model):
     palette: str = Field("viridis", description="a seaborn palette for the arms with finite m")
     rl_color: str = Field("black", description="colour of RL only")
     font_size: PositiveFloat = 8.0
+
+
+class FigureSpec(Model):
+    """All that drawing a figure takes, besides its table."""
+
+    budget: str
+    figure: FigureConfig
+    plot: PlotConfig = PlotConfig()
 
 
 class RootConfig(Model):
