@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from inril.envs.base import BatchedEnv
-from inril.envs.gym_locomotion import HALFCHEETAH, HOPPER, WALKER2D, GymLocomotion
+from inril.envs.gym_locomotion import GymLocomotion
+from inril.envs.gym_rules import HALFCHEETAH, HOPPER, WALKER2D
 from inril.envs.gymnasium_api import register_gymnasium
 from inril.errors import InputError
 
