@@ -1,0 +1,1 @@
+"""Demonstrations: files, sources, and the training data made from them."""

@@ -1,0 +1,298 @@
+"""Demonstration files in robomimic's HDF5 layout: the one format that learners read, whatever the source.
+
+    data            attrs total, env_args (JSON: env_name, type, env_version, env_kwargs)
+    data/demo_<i>   attrs num_samples; obs/flat (N, Do), actions (N, Da), rewards (N,), dones (N,),
+                    states (N, Ds) where available
+    mask/train      names of the demonstrations to learn from, by the default split; mask/valid those held out
+    /               attrs content_sha256, inril_version, generator_version and what the source adds
+
+`dones` marks true terminal states only, never a time limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+import inril
+from inril.config import HoldoutConfig, TaskSpec
+from inril.data.hdf5 import Array, check_finite, check_shape, one_line, open_hdf5, read_array
+from inril.data.split import holdout_size, split_episodes
+from inril.errors import InputError
+from inril.numerics import VERSIONS
+from inril.types import FloatArray, IntArray
+
+Float32Array = npt.NDArray[np.float32]
+
+_GYM_TYPE = 2  # robomimic.envs.env_base.EnvType.GYM_TYPE
+_DEMO_NAME = re.compile(r"demo_(\d+)")
+_REMAKE = "Delete the file and make the demonstrations again"
+
+
+class Episode(NamedTuple):
+    """One whole episode.
+
+    Attributes:
+        obs: (N, Do) observation that each action answers.
+        action: (N, Da) executed actions.
+        reward: (N,) what the environment paid for each.
+        terminated: whether it ended in a terminal state (else at a time limit).
+        states: (N, Ds) simulator states, where the source has them.
+    """
+
+    obs: Array
+    action: Array
+    reward: Array
+    terminated: bool
+    states: Array | None = None
+
+
+class Demos(NamedTuple):
+    """What a learner may see: all episodes concatenated on time, without rewards.
+
+    Attributes:
+        obs: (N, Do) raw units.
+        action: (N, Da) raw units.
+        episode_ends: (n_episodes,) index after the last step of each episode.
+    """
+
+    obs: Float32Array
+    action: Float32Array
+    episode_ends: IntArray
+
+
+class DemoReturns(NamedTuple):
+    """Quality of demonstrations, for reports.
+
+    Attributes:
+        returns: (n_episodes,) undiscounted sums of rewards.
+        lengths: (n_episodes,) steps.
+    """
+
+    returns: FloatArray
+    lengths: IntArray
+
+
+def write_demos(
+    path: Path, task: TaskSpec, episodes: Sequence[Episode], provenance: Mapping[str, str | int | float]
+) -> None:
+    """Write a demonstration file; it appears whole or not at all.
+
+    Args:
+        path: the file, replaced if it is there; its folder is made.
+        task: names the environment and the dimensions.
+        episodes: at least one, none empty.
+        provenance: what the file's attributes record of the source, such as source and seed.
+
+    Raises:
+        InputError: an episode is empty, misshapen or not finite, the folder is not writable or the disk is full.
+    """
+    if not episodes:
+        raise InputError(path, field="data", expected="at least one demonstration", got="none")
+    digest = hashlib.sha256()
+    # Built in memory (compressed, some 60 MB for a million steps): HDF5 does not recover from a failed write.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        data = file.create_group("data")
+        for index, episode in enumerate(episodes):
+            arrays = _episode_arrays(path, task, index, episode)
+            _update_hash(digest, arrays)
+            _write_demo(data.create_group(f"demo_{index}"), arrays)
+        data.attrs["total"] = sum(len(episode.action) for episode in episodes)
+        data.attrs["env_args"] = json.dumps(_env_args(task))
+        _write_mask(file, len(episodes))
+        file.attrs.update(provenance)
+        file.attrs["generator_version"] = VERSIONS["demos"]
+        file.attrs["inril_version"] = inril.__version__
+        file.attrs["content_sha256"] = digest.hexdigest()
+    _write_atomically(path, buffer.getbuffer())
+
+
+def read_demos(path: Path, task: TaskSpec) -> Demos:
+    """Read and check a demonstration file.
+
+    Args:
+        path: file in the layout above.
+        task: task that the demonstrations must belong to.
+
+    Raises:
+        InputError: naming the file, the HDF5 group, what was expected and what was found.
+    """
+    digest = hashlib.sha256()
+    obs, action = [], []
+    with open_hdf5(path, hint=_REMAKE) as file:
+        _check_task(file, path, task)
+        for name in _demo_names(file, path):
+            arrays = _read_demo(file, path, name, task)
+            _update_hash(digest, arrays)
+            obs.append(arrays["obs/flat"].astype(np.float32, copy=False))
+            action.append(arrays["actions"].astype(np.float32, copy=False))
+        ends = np.cumsum([len(part) for part in obs], dtype=np.int64)
+        _check_total(file, path, int(ends[-1]))
+        recorded = file.attrs.get("content_sha256", "none")
+    if recorded != digest.hexdigest():
+        raise InputError(path, field="content_sha256", expected=str(recorded), got=digest.hexdigest(), hint=_REMAKE)
+    return Demos(np.concatenate(obs), np.concatenate(action), ends)
+
+
+def demo_returns(path: Path) -> DemoReturns:
+    """Read the return and length of each demonstration.
+
+    Raises:
+        InputError: as `read_demos`.
+    """
+    with open_hdf5(path, hint=_REMAKE) as file:
+        rewards = [read_array(file, path, f"data/{name}/rewards", (None,)) for name in _demo_names(file, path)]
+    returns = np.array([reward.sum(dtype=np.float64) for reward in rewards])
+    return DemoReturns(returns, np.array([len(reward) for reward in rewards], dtype=np.int64))
+
+
+def read_provenance(path: Path) -> dict[str, str | int | float]:
+    """Read what a file's attributes record: source, versions, content hash and so on.
+
+    Raises:
+        InputError: the file is missing or not HDF5.
+    """
+    with open_hdf5(path, hint=_REMAKE) as file:
+        return {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
+
+
+def _env_args(task: TaskSpec) -> dict[str, object]:
+    kwargs = {"obs_dim": task.obs_dim, "action_dim": task.action_dim, "max_episode_steps": task.max_episode_steps}
+    return {"env_name": task.id, "type": _GYM_TYPE, "env_version": inril.__version__, "env_kwargs": kwargs}
+
+
+def _shapes(task: TaskSpec, n_steps: int | None) -> dict[str, tuple[int | None, ...]]:
+    """Return the shape of every dataset of a demonstration, in the order in which they are hashed."""
+    return {
+        "actions": (n_steps, task.action_dim),
+        "obs/flat": (n_steps, task.obs_dim),
+        "rewards": (n_steps,),
+        "dones": (n_steps,),
+        "states": (n_steps, None),
+    }
+
+
+def _episode_arrays(path: Path, task: TaskSpec, index: int, episode: Episode) -> dict[str, Array]:
+    n_steps = len(episode.action)
+    if not n_steps:
+        raise InputError(path, field=f"data/demo_{index}", expected="at least one step", got="none")
+    dones = np.zeros(n_steps, dtype=np.uint8)
+    dones[-1] = episode.terminated
+    arrays: dict[str, Array] = {
+        "actions": np.asarray(episode.action, dtype=np.float32),
+        "obs/flat": np.asarray(episode.obs, dtype=np.float32),
+        "rewards": np.asarray(episode.reward, dtype=np.float32),
+        "dones": dones,
+    }
+    if episode.states is not None:
+        arrays["states"] = np.asarray(episode.states)
+    shapes = _shapes(task, n_steps)
+    for name, array in arrays.items():
+        field = f"data/demo_{index}/{name}"
+        check_shape(array.shape, shapes[name], path, field)
+        check_finite(array, path, field)
+    return arrays
+
+
+def _update_hash(digest: hashlib._Hash, arrays: Mapping[str, Array]) -> None:
+    # Over the arrays and not the file, whose bytes also depend on compression and on HDF5's version.
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+
+
+def _write_demo(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
+    for name, array in arrays.items():
+        group.create_dataset(name, data=array, chunks=array.shape, compression="gzip", shuffle=True)
+    group.attrs["num_samples"] = len(arrays["actions"])
+
+
+def _write_mask(file: h5py.File, n_episodes: int) -> None:
+    parts = {"train": np.arange(n_episodes)}
+    if n_episodes > holdout_size(n_episodes, HoldoutConfig()):
+        parts["train"], parts["valid"] = split_episodes(n_episodes, HoldoutConfig())
+    for part, ids in parts.items():
+        file[f"mask/{part}"] = np.array([f"demo_{i}" for i in ids], dtype="S")
+
+
+def _write_atomically(path: Path, content: memoryview) -> None:
+    # Always the same temporary name: what a killed process left is overwritten by the next, and never read.
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        expected = f"a writable folder with {content.nbytes} bytes to spare"
+        raise InputError(path, expected=expected, got=one_line(error)) from None
+
+
+def _data_group(file: h5py.File, path: Path) -> h5py.Group:
+    data = file.get("data")
+    if not isinstance(data, h5py.Group):
+        got = "nothing there" if data is None else "a dataset"
+        raise InputError(path, field="data", expected="a group", got=got, hint=_REMAKE)
+    return data
+
+
+def _demo_names(file: h5py.File, path: Path) -> list[str]:
+    """Return the names of the demonstrations in order of their numbers."""
+    names = list(_data_group(file, path))
+    if not names:
+        raise InputError(path, field="data", expected="at least one demonstration", got="none", hint=_REMAKE)
+    for name in names:
+        if not _DEMO_NAME.fullmatch(name):
+            raise InputError(path, field=f"data/{name}", expected="a name like demo_0", got=repr(name), hint=_REMAKE)
+    return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
+
+
+def _read_demo(file: h5py.File, path: Path, name: str, task: TaskSpec) -> dict[str, Array]:
+    group = f"data/{name}"
+    arrays: dict[str, Array] = {}
+    n_steps = None
+    for dataset, shape in _shapes(task, None).items():
+        if dataset == "states" and "states" not in file[group]:
+            continue
+        arrays[dataset] = read_array(file, path, f"{group}/{dataset}", (n_steps, *shape[1:]))
+        n_steps = len(arrays["actions"])
+    if not n_steps:
+        raise InputError(path, field=group, expected="at least one step", got="none", hint=_REMAKE)
+    if file[group].attrs.get("num_samples") != n_steps:
+        got = str(file[group].attrs.get("num_samples"))
+        raise InputError(path, field=f"{group}@num_samples", expected=str(n_steps), got=got, hint=_REMAKE)
+    return arrays
+
+
+def _check_task(file: h5py.File, path: Path, task: TaskSpec) -> None:
+    text = _data_group(file, path).attrs.get("env_args", "{}")
+    try:
+        env_args = json.loads(text)
+    except (ValueError, TypeError):
+        raise InputError(path, field="data@env_args", expected="JSON", got=repr(text), hint=_REMAKE) from None
+    name = env_args.get("env_name") if isinstance(env_args, dict) else None
+    if name != task.id:
+        got = "no task" if name is None else f"task {name!r}"
+        raise InputError(path, field="data@env_args", expected=f"task {task.id!r}", got=got)
+
+
+def _check_total(file: h5py.File, path: Path, n_steps: int) -> None:
+    total = file["data"].attrs.get("total")
+    if total != n_steps:
+        raise InputError(path, field="data@total", expected=str(n_steps), got=str(total), hint=_REMAKE)

@@ -1,0 +1,64 @@
+"""Maps observations and actions to [-1, 1] and back; part of every checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+_EPS = 1e-6  # keeps constant dimensions finite
+
+
+class Normalizer(nn.Module):
+    """Scales each dimension by its extremes in the training demonstrations; clamps nothing.
+
+    normalize(x) = 2 (x - min) / (max - min + 1e-6) - 1;  denormalize(a) = (a + 1) / 2 * (max - min) + min.
+
+    Args:
+        obs_dim: Do.
+        action_dim: Da.
+
+    Source: DPPO, script/dataset/process_d4rl_dataset.py and env/gym_utils/wrapper/mujoco_locomotion_lowdim.py.
+    """
+
+    obs_min: Tensor
+    obs_max: Tensor
+    action_min: Tensor
+    action_max: Tensor
+
+    def __init__(self, obs_dim: int, action_dim: int) -> None:
+        super().__init__()
+        for name, dim in (("obs", obs_dim), ("action", action_dim)):
+            self.register_buffer(f"{name}_min", torch.full((dim,), -1.0))
+            self.register_buffer(f"{name}_max", torch.ones(dim))
+
+    @classmethod
+    def fit(cls, obs: npt.NDArray[np.float32], action: npt.NDArray[np.float32]) -> Normalizer:
+        """Take the extremes of the training part.
+
+        Args:
+            obs: (N, Do) raw units.
+            action: (N, Da) raw units.
+        """
+        normalizer = cls(obs.shape[1], action.shape[1])
+        for name, values in (("obs", obs), ("action", action)):
+            getattr(normalizer, f"{name}_min").copy_(torch.from_numpy(values.min(axis=0)))
+            getattr(normalizer, f"{name}_max").copy_(torch.from_numpy(values.max(axis=0)))
+        return normalizer
+
+    def normalize_obs(self, obs: Tensor) -> Tensor:
+        """Map observations (..., Do) from raw units to about [-1, 1]."""
+        return _normalize(obs, self.obs_min, self.obs_max)
+
+    def normalize_action(self, action: Tensor) -> Tensor:
+        """Map actions (..., Da) from raw units to about [-1, 1]."""
+        return _normalize(action, self.action_min, self.action_max)
+
+    def denormalize_action(self, action: Tensor) -> Tensor:
+        """Map actions (..., Da) from [-1, 1] to raw units."""
+        return (action + 1) / 2 * (self.action_max - self.action_min) + self.action_min
+
+
+def _normalize(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return 2 * (x - low) / (high - low + _EPS) - 1
