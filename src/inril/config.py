@@ -132,7 +132,9 @@ class DemosConfig(Model):
     seed: NonNegativeInt = Field(0, description="generated: seed of environments and actions")
     n_envs: PositiveInt = Field(32, description="generated: environments side by side")
     url: str | None = Field(None, description="d4rl: address; null takes the one that d4rl names")
-    sha256: str | None = Field(None, description="d4rl: checksum; null records the first download's and checks it later")
+    sha256: str | None = Field(
+        None, description="d4rl: checksum; null records the first download's, checked from then on"
+    )
     max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
     threads: Threads = Threads()
 
@@ -337,14 +339,20 @@ class FigureSpec(Model):
     plot: PlotConfig = PlotConfig()
 
 
+class Axes(Model):
+    """The grid of runs that a budget computes for every panel."""
+
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    m_values: tuple[M, ...] = Field(min_length=1, description="arms of the ablation; inf is RL only")
+
+
 class RootConfig(Model):
     """config/config.yaml and `snakemake --config`: what to compute, not how."""
 
     budget: str = "laptop"
     demo_source: DemoSource = "generated"
     seeds: tuple[NonNegativeInt, ...] | None = Field(None, description="null takes the budget's")
-    m: tuple[M, ...] | None = Field(None, description="null takes the budget's")
+    m_values: tuple[M, ...] | None = Field(None, description="null takes the budget's")
     threads: Threads = Threads()
     figures: dict[str, FigureConfig]
     plot: PlotConfig = PlotConfig()
-

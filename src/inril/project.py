@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from inril.config import (
+    Axes,
     DemosConfig,
     ExpertConfig,
     FinetuneConfig,
@@ -36,7 +37,7 @@ ModelT = TypeVar("ModelT", bound=Model)
 _UNION_MEMBER = re.compile(r"dppo|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
 _SECTIONS = {
     "tasks": {"task", "expert", "demos", "pretrain", "finetune"},
-    "budgets": {"seeds", "m", "expert", "demos", "pretrain", "finetune"},
+    "budgets": {"seeds", "m_values", "expert", "demos", "pretrain", "finetune"},
 }
 
 
@@ -52,6 +53,7 @@ class Project:
         self.config_dir = config_dir
         self.root = validate(RootConfig, [(config_dir / "config.yaml", root)])
         self.budget = self._read("budgets", self.root.budget)
+        self.axes = self._axes()
 
     @property
     def budget_name(self) -> str:
@@ -61,12 +63,12 @@ class Project:
     @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds of every arm."""
-        return self.root.seeds if self.root.seeds is not None else tuple(self.budget[1]["seeds"])
+        return self.axes.seeds
 
     @property
     def m_values(self) -> tuple[M, ...]:
         """Arms of the ablation; "inf" is RL only."""
-        return self.root.m if self.root.m is not None else tuple(self.budget[1]["m"])
+        return self.axes.m_values
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
@@ -124,6 +126,12 @@ class Project:
         for name, figure in self.root.figures.items():
             for panel in figure.panels:
                 _require(f"figures.{name}.panels.task", panel.task, self.tasks)
+
+    def _axes(self) -> Axes:
+        path, values = self.budget
+        chosen = {name: value for name in Axes.model_fields if (value := getattr(self.root, name)) is not None}
+        of_budget = {name: value for name, value in values.items() if name in Axes.model_fields}
+        return validate(Axes, [(path, of_budget), (self.config_dir / "config.yaml", chosen)])
 
     @property
     def _threads(self) -> dict[str, int]:

@@ -1,0 +1,67 @@
+"""Contents page: from demonstrations to figures. Phases are in rules/, settings in config/ (see its README)."""
+
+import os
+import shlex
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+# Code and settings belong to this Snakefile, results to the working directory (`--directory`).
+BASE = str(workflow.basedir)
+sys.path.insert(0, os.path.join(BASE, "src"))
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}${{{{PYTHONPATH:+:$PYTHONPATH}}}} "
+    f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
+)
+
+
+configfile: os.path.join(BASE, "config", "config.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/demos.smk"
+include: "rules/pretrain.smk"
+include: "rules/finetune.smk"
+include: "rules/figures.smk"
+include: "rules/experts.smk"
+
+
+localrules:
+    all,
+    all_demos,
+    all_pretrain,
+    all_finetune,
+    all_experts,
+
+
+rule all:
+    """Every figure of the chosen budget."""
+    default_target: True
+    input:
+        [file for figure in PROJECT.root.figures for file in targets(figure)],
+
+
+rule all_demos:
+    """The demonstrations that the figures need."""
+    input:
+        needed(demos_of),
+
+
+rule all_pretrain:
+    """The pre-trained policies that the figures need."""
+    input:
+        needed(policy_of),
+
+
+rule all_finetune:
+    """The fine-tuning runs that the figures need."""
+    input:
+        needed(metrics_of),
+
+
+rule all_experts:
+    """The demonstrators, trained again from scratch; the shipped ones were made this way."""
+    input:
+        expand(rules.expert.output, budget=PROJECT.budget_name, task=PROJECT.tasks),

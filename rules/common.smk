@@ -1,0 +1,160 @@
+"""What all phases share: the checked settings, the layout of results and the targets of a figure."""
+
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+from snakemake.exceptions import WorkflowError
+
+from inril import paths
+from inril.config import (
+    DemoSource,
+    ExpertJob,
+    FigureSpec,
+    Method,
+    PolicyName,
+    RootConfig,
+    Separation,
+)
+from inril.errors import InputError
+from inril.numerics import versions
+from inril.project import Project
+
+CONFIG_DIR = Path(BASE, "config")
+# results/<figure>.* belongs to this budget alone, whichever is chosen.
+DEFAULT_BUDGET = RootConfig.model_fields["budget"].default
+
+DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
+PRETRAIN = str(paths.pretrain("{budget}", "{task}", "{policy}", "{seed}"))
+FINETUNE = str(
+    paths.finetune("{budget}", "{task}", "{method}", "{separation}", "{m}", "{seed}")
+)
+
+
+@lru_cache
+def project(budget, source=None):
+    """Return the settings under a budget, whichever one is chosen, so that paths alone tell what is meant."""
+    chosen = {"budget": budget} | ({"demo_source": source} if source else {})
+    return Project(CONFIG_DIR, config | chosen)
+
+
+try:
+    PROJECT = project(config.get("budget", DEFAULT_BUDGET))
+    PROJECT.check()
+except InputError as error:
+    raise SystemExit(f"error: {error}") from None
+
+
+wildcard_constraints:
+    budget="|".join(
+        sorted(path.stem for path in (CONFIG_DIR / "budgets").glob("*.yaml"))
+    ),
+    task="|".join(PROJECT.tasks),
+    source="|".join(get_args(DemoSource)),
+    policy="|".join(get_args(PolicyName)),
+    method="|".join(get_args(Method)),
+    separation="|".join(get_args(Separation)),
+    figure="|".join(PROJECT.root.figures),
+    m=r"[1-9]\d*|inf",
+    seed=r"\d+",
+
+
+def arms(figure, budget=PROJECT.budget_name):
+    """Return the wildcards of a figure's runs, shared ones once.
+
+    RL only separates nothing: it lives under `none`, whichever arms it is compared with.
+    """
+    settings = project(budget)
+    runs = dict.fromkeys(
+        (panel.task, panel.method, "none" if m == "inf" else panel.separation, m, seed)
+        for panel in settings.root.figures[figure].panels
+        for m, seed in product(settings.m_values, settings.seeds)
+    )
+    names = ("task", "method", "separation", "m", "seed")
+    return [dict(zip(names, run, strict=True), budget=budget) for run in runs]
+
+
+def finetune_config(run):
+    """Resolve one fine-tuning run from its wildcards."""
+    m = run["m"] if run["m"] == "inf" else int(run["m"])
+    return project(run["budget"]).finetune(
+        run["task"], run["method"], run["separation"], m, int(run["seed"])
+    )
+
+
+def finetune_numerics(run):
+    """Return the versions of what a run computes with; RL only separates nothing."""
+    interleaving = () if run["m"] == "inf" else (run["separation"],)
+    return versions("finetune", "evaluate", run["method"], *interleaving)
+
+
+def expert_job(wildcards):
+    """Resolve the training of one demonstrator."""
+    settings = project(wildcards.budget)
+    return ExpertJob(
+        task=settings.demos(wildcards.task).task, expert=settings.expert(wildcards.task)
+    )
+
+
+def figure_spec(wildcards):
+    """Return how a figure looks."""
+    root = PROJECT.root
+    return FigureSpec(
+        budget=wildcards.budget, figure=root.figures[wildcards.figure], plot=root.plot
+    )
+
+
+def minutes(amount, per_minute):
+    """Return a generous time limit for clusters: an hour more than a slow machine takes."""
+    return 60 + amount // per_minute
+
+
+def demos_of(run):
+    """Return a run's demonstrations, from the chosen source."""
+    return DEMOS.format(**run, source=PROJECT.root.demo_source)
+
+
+def policy_of(run):
+    """Return a run's pre-trained policy. Each seed has its own, so that seeds differ in all that is random."""
+    return (
+        PRETRAIN.format(**run, policy=finetune_config(run).policy_name)
+        + "/policy.safetensors"
+    )
+
+
+def metrics_of(run):
+    """Return a run's metrics."""
+    return FINETUNE.format(**run) + "/metrics.csv"
+
+
+def needed(file_of):
+    """Return the files of one kind that the chosen budget's figures need, each once."""
+    return sorted(
+        {file_of(run) for figure in PROJECT.root.figures for run in arms(figure)}
+    )
+
+
+def figure_files(figure, budget=PROJECT.budget_name):
+    """Return the files of a figure: the table behind it and its renderings."""
+    return {
+        suffix: str(paths.figure(budget, figure, suffix))
+        for suffix in ("pdf", "png", "csv")
+    }
+
+
+def published_source(wildcards):
+    """Return the default budget's files of a figure, unless another budget was asked for."""
+    if PROJECT.budget_name != DEFAULT_BUDGET:
+        raise SystemExit(
+            f"error: results/{wildcards.figure}.pdf belongs to budget {DEFAULT_BUDGET}: "
+            f"ask for {figure_files(wildcards.figure)['pdf']}"
+        )
+    return figure_files(wildcards.figure)
+
+
+def targets(figure):
+    """Return what `all` makes of a figure: at the top of results/ for the default budget."""
+    if PROJECT.budget_name == DEFAULT_BUDGET:
+        return [f"results/{figure}.{suffix}" for suffix in figure_files(figure)]
+    return list(figure_files(figure).values())

@@ -1,0 +1,68 @@
+"""Figures: from metrics to what a reader sees.
+
+In: metrics of all runs of a figure.
+Out: results/<budget>/figures/<figure>.{csv,pdf,png}; for the default budget copies of them in results/.
+"""
+
+
+localrules:
+    publish,
+
+
+rule table:
+    """Collect a figure's runs into one tidy table; knows nothing of looks."""
+    input:
+        lambda w: [metrics_of(run) for run in arms(w.figure, w.budget)],
+    output:
+        paths.figure("{budget}", "{figure}", "csv"),
+    log:
+        "results/{budget}/figures/{figure}.table.log",
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        spec=lambda w: PROJECT.root.figures[w.figure].table().model_dump_json(),
+    shell:
+        "python -m inril aggregate --config {params.spec:q} --metrics {input:q} --out {output:q} &> {log:q}"
+
+
+rule figure:
+    """Draw a figure from its table."""
+    input:
+        table=rules.table.output[0],
+    output:
+        pdf=paths.figure("{budget}", "{figure}", "pdf"),
+        png=paths.figure("{budget}", "{figure}", "png"),
+    log:
+        "results/{budget}/figures/{figure}.figure.log",
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        spec=lambda w: figure_spec(w).model_dump_json(),
+    shell:
+        "python -m inril figure --config {params.spec:q} --table {input.table:q} "
+        "--out {output.pdf:q} {output.png:q} &> {log:q}"
+
+
+rule publish:
+    """Copy the default budget's figure to where readers look for it."""
+    input:
+        unpack(published_source),
+    output:
+        pdf="results/{figure}.pdf",
+        png="results/{figure}.png",
+        csv="results/{figure}.csv",
+    log:
+        f"results/{DEFAULT_BUDGET}/figures/{{figure}}.publish.log",
+    conda:
+        "../environment.yml"
+    shell:
+        "(cp {input.pdf:q} {output.pdf:q} && cp {input.png:q} {output.png:q} && cp {input.csv:q} {output.csv:q}) "
+        "&> {log:q}"

@@ -1,0 +1,34 @@
+"""Fine-tuning: one run per (task, method, separation, m, seed).
+
+In: demonstrations, the pre-trained policy of the same seed.
+Out: final policy, metrics, the resolved settings.
+Beside them, and not an output, lies checkpoint/: what an interrupted job resumes from.
+"""
+
+
+rule finetune:
+    """Fine-tune one policy. The log is appended to: a resumed job goes on in it."""
+    input:
+        demos=demos_of,
+        policy=policy_of,
+    output:
+        policy=f"{FINETUNE}/policy.safetensors",
+        metrics=f"{FINETUNE}/metrics.csv",
+        config=f"{FINETUNE}/config.yaml",
+    log:
+        f"{FINETUNE}/log.txt",
+    benchmark:
+        f"{FINETUNE}/benchmark.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=lambda w: minutes(finetune_config(w).env_steps, 15000),
+    params:
+        config=lambda w: finetune_config(w).model_dump_json(),
+        numerics=finetune_numerics,
+        out=subpath(output.policy, parent=True),
+    shell:
+        "python -m inril finetune --config {params.config:q} --demos {input.demos:q} --policy {input.policy:q} "
+        "--out {params.out:q} --on-mismatch restart &>> {log:q}"

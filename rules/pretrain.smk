@@ -1,0 +1,38 @@
+"""Pre-training: behaviour cloning of one policy.
+
+In: the task's demonstrations.
+Out: the chosen checkpoint (normaliser included), its metrics, the resolved settings.
+Beside them, and not an output, lies what an interrupted job resumes from.
+"""
+
+
+rule pretrain:
+    """Clone the demonstrations. The log is appended to: a resumed job goes on in it."""
+    input:
+        demos=demos_of,
+    output:
+        policy=f"{PRETRAIN}/policy.safetensors",
+        metrics=f"{PRETRAIN}/metrics.csv",
+        config=f"{PRETRAIN}/config.yaml",
+    log:
+        f"{PRETRAIN}/log.txt",
+    benchmark:
+        f"{PRETRAIN}/benchmark.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=lambda w: minutes(
+            project(w.budget).pretrain(w.task, w.policy, int(w.seed)).optim.max_steps,
+            2000,
+        ),
+    params:
+        config=lambda w: project(w.budget)
+        .pretrain(w.task, w.policy, int(w.seed))
+        .model_dump_json(),
+        numerics=versions("pretrain", "evaluate"),
+        out=subpath(output.policy, parent=True),
+    shell:
+        "python -m inril pretrain --config {params.config:q} --demos {input.demos:q} "
+        "--out {params.out:q} --on-mismatch restart &>> {log:q}"

@@ -1,0 +1,201 @@
+"""The command line: one command per step of the pipeline, each a plain call that can be repeated by hand.
+
+Modules are imported inside the commands, so that none waits for what it does not use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from inril.config import DemosConfig, ExpertJob, FigureSpec, FinetuneConfig, Model, PretrainConfig, TableSpec
+from inril.errors import InputError
+from inril.project import Project, read_yaml, validate
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+INTERRUPTED = 130
+# What the machine refuses and the user can put right; any other OSError is a defect and keeps its traceback.
+_REFUSALS = {
+    errno.ENOSPC: "free up space and run again",
+    errno.EDQUOT: "free up space and run again",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.EROFS: "choose a folder that can be written to",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        Exit status: 0, 1 after an error that the user can act on, 130 after an interruption.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        args.command(args)
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        where = error.filename or getattr(args, "out", None) or "file system"
+        expected = "room to write" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "a path that can be used"
+        return _fail(
+            str(InputError(str(where), expected=expected, got=os.strerror(error.errno), hint=_REFUSALS[error.errno]))
+        )
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def read_config(model: type[ModelT], text: str) -> ModelT:
+    """Build a model from `--config`: a YAML file, or JSON if it starts with a brace.
+
+    Raises:
+        InputError: neither, or not what the model allows.
+    """
+    if not text.lstrip().startswith("{"):
+        return validate(model, [(Path(text), read_yaml(Path(text)))])
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError("--config", expected="a file or valid JSON", got=f"{error}") from None
+    return validate(model, [(Path("--config"), values)])
+
+
+def schemas() -> dict[str, str]:
+    """Return the JSON schema of every setting, by file name."""
+    from inril.config import RootConfig
+
+    models: dict[str, type[Model]] = {
+        "config": RootConfig,
+        "demos": DemosConfig,
+        "expert": ExpertJob,
+        "finetune": FinetuneConfig,
+        "pretrain": PretrainConfig,
+    }
+    return {
+        f"{name}.schema.json": json.dumps(model.model_json_schema(), indent=2) + "\n" for name, model in models.items()
+    }
+
+
+def _demos(args: argparse.Namespace) -> None:
+    config = read_config(DemosConfig, args.config)
+    from inril.data import make_demos
+
+    make_demos(config, args.out)
+
+
+def _pretrain(args: argparse.Namespace) -> None:
+    config = read_config(PretrainConfig, args.config)
+    from inril.train import pretrain
+
+    pretrain.run(config, args.demos, args.out, on_mismatch=args.on_mismatch)
+
+
+def _finetune(args: argparse.Namespace) -> None:
+    config = read_config(FinetuneConfig, args.config)
+    from inril.train import finetune
+
+    finetune.run(config, args.demos, args.policy, args.out, on_mismatch=args.on_mismatch)
+
+
+def _expert(args: argparse.Namespace) -> None:
+    job = read_config(ExpertJob, args.config)
+    from inril.train import expert
+
+    expert.run(job.expert, job.task, args.out)
+
+
+def _aggregate(args: argparse.Namespace) -> None:
+    spec = read_config(TableSpec, args.config)
+    from inril.report import aggregate
+
+    aggregate.run(spec, args.metrics, args.out)
+
+
+def _figure(args: argparse.Namespace) -> None:
+    spec = read_config(FigureSpec, args.config)
+    from inril.report import figures
+
+    figures.run(spec, args.table, args.out)
+
+
+def _schemas(args: argparse.Namespace) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name, text in schemas().items():
+        (args.out / name).write_text(text)
+
+
+def _check(args: argparse.Namespace) -> None:
+    root = read_yaml(args.config_dir / "config.yaml")
+    budgets = sorted(path.stem for path in (args.config_dir / "budgets").glob("*.yaml"))
+    for budget in budgets:
+        Project(args.config_dir, root | {"budget": budget}).check()
+    print(f"{args.config_dir}: in order, budgets {', '.join(budgets)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="inril", description="Interleaved reinforcement and imitation learning for policy fine-tuning."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=function)
+        return sub
+
+    def configured(name: str, function: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        sub = command(name, function, text)
+        sub.add_argument("--config", required=True, help="resolved settings: a YAML file, or JSON in place")
+        return sub
+
+    demos = configured("demos", _demos, "make the demonstrations of a task")
+    _path(demos, "--out", "HDF5 file to write")
+
+    pretrain = configured("pretrain", _pretrain, "clone demonstrations; resumes where it was interrupted")
+    finetune = configured("finetune", _finetune, "fine-tune a policy; resumes where it was interrupted")
+    _path(finetune, "--policy", "pre-trained policy.safetensors")
+    for sub in (pretrain, finetune):
+        _path(sub, "--demos", "demonstrations, HDF5")
+        _path(sub, "--out", "folder of the run")
+        sub.add_argument(
+            "--on-mismatch",
+            choices=("error", "restart"),
+            default="error",
+            help="what to do when the folder holds the state of another run (default: error)",
+        )
+
+    expert = configured("expert", _expert, "train a demonstrator from scratch")
+    _path(expert, "--out", "safetensors file to write")
+
+    aggregate = configured("aggregate", _aggregate, "collect runs into the table behind a figure")
+    _path(aggregate, "--metrics", "metrics.csv of each run", nargs="+")
+    _path(aggregate, "--out", "CSV file to write")
+
+    figure = configured("figure", _figure, "draw a figure from its table")
+    _path(figure, "--table", "CSV file made by aggregate")
+    _path(figure, "--out", "files to draw, format by suffix (pdf, png)", nargs="+")
+
+    _path(command("schemas", _schemas, "write the JSON schemas of all settings"), "--out", "folder to write")
+    check = command("check", _check, "check the whole configuration folder, every budget")
+    check.add_argument("--config-dir", type=Path, default=Path("config"), help="default: config")
+    return parser
+
+
+def _path(parser: argparse.ArgumentParser, flag: str, text: str, nargs: str | None = None) -> None:
+    parser.add_argument(flag, type=Path, required=True, nargs=nargs, help=text)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 1
