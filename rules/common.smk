@@ -5,18 +5,9 @@ from itertools import product
 from pathlib import Path
 from typing import get_args
 
-from snakemake.exceptions import WorkflowError
-
 from inril import paths
-from inril.config import (
-    DemoSource,
-    ExpertJob,
-    FigureSpec,
-    Method,
-    PolicyName,
-    RootConfig,
-    Separation,
-)
+from inril.config import DemoSource, Method, PolicyName, RootConfig, Separation
+from inril.config import ExpertJob, FigureSpec
 from inril.errors import InputError
 from inril.numerics import versions
 from inril.project import Project
@@ -47,9 +38,7 @@ except InputError as error:
 
 
 wildcard_constraints:
-    budget="|".join(
-        sorted(path.stem for path in (CONFIG_DIR / "budgets").glob("*.yaml"))
-    ),
+    budget="|".join(path.stem for path in (CONFIG_DIR / "budgets").glob("*.yaml")),
     task="|".join(PROJECT.tasks),
     source="|".join(get_args(DemoSource)),
     policy="|".join(get_args(PolicyName)),
@@ -117,30 +106,25 @@ def demos_of(run):
 
 def policy_of(run):
     """Return a run's pre-trained policy. Each seed has its own, so that seeds differ in all that is random."""
-    return (
-        PRETRAIN.format(**run, policy=finetune_config(run).policy_name)
-        + "/policy.safetensors"
-    )
+    folder = PRETRAIN.format(**run, policy=finetune_config(run).policy_name)
+    return f"{folder}/policy.safetensors"
 
 
 def metrics_of(run):
     """Return a run's metrics."""
-    return FINETUNE.format(**run) + "/metrics.csv"
+    return f"{FINETUNE}/metrics.csv".format(**run)
 
 
 def needed(file_of):
     """Return the files of one kind that the chosen budget's figures need, each once."""
-    return sorted(
-        {file_of(run) for figure in PROJECT.root.figures for run in arms(figure)}
-    )
+    figures = PROJECT.root.figures
+    return sorted({file_of(run) for figure in figures for run in arms(figure)})
 
 
 def figure_files(figure, budget=PROJECT.budget_name):
     """Return the files of a figure: the table behind it and its renderings."""
-    return {
-        suffix: str(paths.figure(budget, figure, suffix))
-        for suffix in ("pdf", "png", "csv")
-    }
+    suffixes = ("pdf", "png", "csv")
+    return {suffix: str(paths.figure(budget, figure, suffix)) for suffix in suffixes}
 
 
 def published_source(wildcards):
