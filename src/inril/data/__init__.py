@@ -1,1 +1,45 @@
 """Demonstrations: files, sources, and the training data made from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inril.config import DemosConfig
+from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
+from inril.data.demo_file import Demos, demo_returns, read_demos, read_provenance
+from inril.data.normalizer import Normalizer
+
+__all__ = [
+    "ChunkDataset",
+    "DemoBatch",
+    "Demos",
+    "Normalizer",
+    "SplitDemos",
+    "demo_returns",
+    "make_demos",
+    "read_demos",
+    "read_provenance",
+    "split_demos",
+]
+
+
+def make_demos(cfg: DemosConfig, out: Path) -> None:
+    """Write the demonstrations of a task from the source that the configuration names.
+
+    Args:
+        cfg: resolved settings.
+        out: the demonstration file.
+
+    Raises:
+        InputError: the source is unusable or `out` cannot be written.
+    """
+    # Imported here: learners, who only read, need neither downloads nor experts.
+    if cfg.source == "d4rl":
+        from inril.data.d4rl import download_d4rl
+
+        download_d4rl(cfg, out)
+    else:
+        from inril.data.generate import generate
+        from inril.train.expert import load_expert
+
+        generate(cfg, load_expert(cfg.task), out)

@@ -14,10 +14,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +25,10 @@ import numpy.typing as npt
 
 import inril
 from inril.config import HoldoutConfig, TaskSpec
-from inril.data.hdf5 import Array, check_finite, check_shape, one_line, open_hdf5, read_array
+from inril.data.hdf5 import Array, check_finite, check_shape, open_hdf5, read_array
 from inril.data.split import holdout_size, split_episodes
 from inril.errors import InputError
+from inril.files import write_atomically
 from inril.numerics import VERSIONS
 from inril.types import FloatArray, IntArray
 
@@ -116,7 +115,7 @@ def write_demos(
         file.attrs["generator_version"] = VERSIONS["demos"]
         file.attrs["inril_version"] = inril.__version__
         file.attrs["content_sha256"] = digest.hexdigest()
-    _write_atomically(path, buffer.getbuffer())
+    write_atomically(path, buffer.getbuffer())
 
 
 def read_demos(path: Path, task: TaskSpec) -> Demos:
@@ -166,6 +165,11 @@ def read_provenance(path: Path) -> dict[str, str | int | float]:
     """
     with open_hdf5(path, hint=_REMAKE) as file:
         return {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
+
+
+def mean_return(episodes: Sequence[Episode]) -> float:
+    """Return the mean undiscounted return, as the file will hold it."""
+    return float(np.mean([episode.reward.sum(dtype=np.float64) for episode in episodes]))
 
 
 def _env_args(task: TaskSpec) -> dict[str, object]:
@@ -225,23 +229,6 @@ def _write_mask(file: h5py.File, n_episodes: int) -> None:
         parts["train"], parts["valid"] = split_episodes(n_episodes, HoldoutConfig())
     for part, ids in parts.items():
         file[f"mask/{part}"] = np.array([f"demo_{i}" for i in ids], dtype="S")
-
-
-def _write_atomically(path: Path, content: memoryview) -> None:
-    # Always the same temporary name: what a killed process left is overwritten by the next, and never read.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        expected = f"a writable folder with {content.nbytes} bytes to spare"
-        raise InputError(path, expected=expected, got=one_line(error)) from None
 
 
 def _data_group(file: h5py.File, path: Path) -> h5py.Group:

@@ -1,0 +1,157 @@
+"""Downloads that survive cut connections and killed processes, and are checked before anyone reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import requests
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from inril.data.hdf5 import one_line
+from inril.errors import InputError
+from inril.files import write_atomically, write_error
+
+_BLOCK = 1 << 16  # bytes; what a cut connection loses at most
+_PARTIAL_CONTENT = 206
+_RANGE_NOT_SATISFIABLE = 416
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+
+
+def fetch(
+    url: str, path: Path, sha256: str | None = None, retries: int = 5, timeout_s: float = 30.0, backoff_s: float = 1.0
+) -> None:
+    """Download a file unless it is there, and verify it either way.
+
+    Until it is whole and verified it is called `<path>.part`; an interrupted download continues from there.
+
+    Args:
+        url: http or https address.
+        path: where the file goes.
+        sha256: its checksum in hexadecimal; None takes that in `<path>.sha256`, which the first download records.
+        retries: attempts after the first one.
+        timeout_s: longest silence of the server in [s].
+        backoff_s: pause before the first retry in [s]; it doubles every time.
+
+    Raises:
+        InputError: the address is wrong, the server stays unreachable, the disk is full or the checksum differs.
+    """
+    record = path.with_name(f"{path.name}.sha256")
+    expected = sha256.lower() if sha256 is not None else _recorded(record)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _download(url, part, retries, timeout_s, backoff_s)
+        candidate = path if path.exists() else part
+        digest = _sha256(candidate)
+        if expected is not None and digest != expected:
+            candidate.unlink()
+            raise _mismatch(url, expected, digest, record if sha256 is None else None)
+        if expected is None:
+            write_atomically(record, f"{digest}  {path.name}\n".encode())
+        if candidate is part:
+            part.replace(path)
+            _validator_of(part).unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from None
+
+
+def _recorded(record: Path) -> str | None:
+    return record.read_text().split()[0] if record.exists() else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mismatch(url: str, expected: str, got: str, record: Path | None) -> InputError:
+    hint = "The file was removed; run again to fetch it anew"
+    if record is not None:
+        hint += f", and delete {record} if its publisher has replaced it"
+    return InputError(url, field="checksum", expected=f"SHA-256 {expected}", got=got, hint=hint)
+
+
+def _validator_of(part: Path) -> Path:
+    """Return the file that remembers which version of the resource `part` is the beginning of."""
+    return part.with_name(f"{part.name}.etag")
+
+
+def _download(url: str, part: Path, retries: int, timeout_s: float, backoff_s: float) -> None:
+    """Complete `part`, in as many attempts as it takes."""
+    reason = ""
+    for attempt in range(retries + 1):
+        if attempt:
+            time.sleep(backoff_s * 2 ** (attempt - 1))
+        try:
+            _attempt(url, part, timeout_s)
+            return
+        except requests.RequestException as error:
+            reason = one_line(error)
+            if isinstance(error, ValueError):  # requests' way of saying that the address itself is malformed
+                raise InputError(url, expected="an http or https address", got=reason) from None
+    size = part.stat().st_size if part.exists() else 0
+    raise InputError(
+        url,
+        expected="a complete download",
+        got=f"after {retries + 1} attempts: {reason}",
+        hint=f"Run again: it continues after the {size} bytes in {part}",
+    )
+
+
+def _attempt(url: str, part: Path, timeout_s: float) -> None:
+    """Fetch what `part` still lacks, or everything where the server cannot continue."""
+    offset = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"}  # compressed bytes could not be continued
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if _validator_of(part).exists():
+            headers["If-Range"] = _validator_of(part).read_text()
+    with requests.get(url, headers=headers, stream=True, timeout=timeout_s) as response:
+        content_range = response.headers.get("Content-Range", "")
+        if response.status_code == _RANGE_NOT_SATISFIABLE and content_range == f"bytes */{offset}":
+            return  # killed after the last byte
+        if response.status_code == _PARTIAL_CONTENT and content_range.startswith(f"bytes {offset}-"):
+            _append(response, part, offset)
+            return
+        if response.status_code in (_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE):
+            part.unlink()
+            raise requests.RequestException(f"the server cannot continue after {offset} bytes")
+        _check_status(url, response)
+        part.unlink(missing_ok=True)
+        _remember_version(response, part)
+        _append(response, part, 0)
+
+
+def _check_status(url: str, response: requests.Response) -> None:
+    if response.status_code in _TRANSIENT:
+        raise requests.RequestException(f"HTTP status {response.status_code} {response.reason}")
+    if not response.ok:
+        raise InputError(url, expected="a file", got=f"HTTP status {response.status_code} {response.reason}")
+
+
+def _remember_version(response: requests.Response, part: Path) -> None:
+    # If-Range takes no weak ETag (RFC 9110, section 13.1.5).
+    etag = response.headers.get("ETag", "")
+    validator = etag if etag.startswith('"') else response.headers.get("Last-Modified")
+    if validator is None:
+        _validator_of(part).unlink(missing_ok=True)
+    else:
+        _validator_of(part).write_text(validator)
+
+
+def _append(response: requests.Response, part: Path, offset: int) -> None:
+    length = response.headers.get("Content-Length")
+    total = offset + int(length) if length is not None else None
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with part.open("ab") as file, Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        bar = progress.add_task(part.stem, total=total, completed=offset)
+        for block in response.iter_content(_BLOCK):
+            file.write(block)
+            progress.advance(bar, len(block))
+        file.flush()
+        os.fsync(file.fileno())
