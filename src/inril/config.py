@@ -213,6 +213,7 @@ class ExpertConfig(Model):
     n_envs: PositiveInt
     n_steps: PositiveInt = Field(description="S, steps per environment and iteration")
     network: NetworkConfig
+    initial_std: PositiveFloat = Field(0.5, description="standard deviation of the fresh policy")
     ppo: PPOConfig
     eval: EvalConfig
     seed: NonNegativeInt = 0

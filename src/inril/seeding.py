@@ -27,5 +27,10 @@ def stream(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 def torch_stream(seed: int, purpose: str, *counters: int, device: str = "cpu") -> torch.Generator:
     """Return the torch generator of one purpose; arguments as in `stream`."""
     generator = torch.Generator(device=device)
-    generator.manual_seed(int(stream(seed, purpose, *counters).integers(2**63 - 1)))
+    generator.manual_seed(subseed(seed, purpose, *counters))
     return generator
+
+
+def subseed(seed: int, purpose: str, *counters: int) -> int:
+    """Return a seed of 63 bits for something that takes a seed and not a generator; arguments as in `stream`."""
+    return int(stream(seed, purpose, *counters).integers(2**63 - 1))

@@ -1,0 +1,83 @@
+"""What every algorithm offers, so that interleaving is a plug-in around any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inril.envs.base import BatchedEnv
+
+Info = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Update:
+    """One gradient step, not yet taken.
+
+    Attributes:
+        name: which network it trains.
+        backward: accumulates the gradient into the parameters' `.grad` (micro-batch by micro-batch, so that memory
+            stays bounded) and returns scalars to log.
+        parameters: what it trains.
+        optimizer: takes the step.
+        max_grad_norm: gradient clipping; None for none.
+        is_actor: whether imitation may join it.
+    """
+
+    name: str
+    backward: Callable[[], Info]
+    parameters: Sequence[Tensor]
+    optimizer: torch.optim.Optimizer
+    max_grad_norm: float | None
+    is_actor: bool
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the parameters."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def apply(self) -> None:
+        """Clip and take the step."""
+        if self.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        self.optimizer.step()
+
+
+class Algorithm(Protocol):
+    """A reinforcement learning algorithm that fine-tunes a pre-trained policy.
+
+    `updates` is a generator: it resumes after its step was applied, so whatever follows a step (an early stop, target
+    networks, buffers) stands behind the `yield` in reading order.
+    """
+
+    def collect(self, env: BatchedEnv, itr: int) -> Info:
+        """Advance the environments by one iteration, fill the own rollout, return scalars to log."""
+
+    def updates(self, itr: int) -> Iterator[Update]:
+        """Yield one iteration's gradient steps in order."""
+
+    def il_parameters(self) -> Sequence[Tensor]:
+        """Return the parameters that imitation may touch, a subset of those of the actor's updates."""
+
+    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        """Imitation loss of a batch of normalised demonstrations (B, Do), (B, Tp, Da)."""
+
+    def rl_loss(self, size: int, generator: torch.Generator) -> Tensor:
+        """Actor loss on a random part of the current rollout, for diagnostics only."""
+
+    def act(self, obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        """Return evaluation chunks (E, Ta, Da) in raw units for raw observations (E, Do)."""
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """Return the weights of the fine-tuned policy, by which it can act."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resume needs, as nested dicts of tensors, arrays and scalars."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""

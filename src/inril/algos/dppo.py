@@ -1,0 +1,135 @@
+"""DPPO: policy gradients through the last denoising steps of a diffusion policy.
+
+Two copies of the pre-trained network: a frozen one denoises down to t = K', the fine-tuned one does the rest. Every
+fine-tuned step is a Gaussian whose log-probability PPO can use.
+
+Source: Ren et al. 2024, "Diffusion Policy Policy Optimization".
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inril.algos.ppo import PPO, Sample
+from inril.config import DPPOConfig, FinetuneConfig
+from inril.policies.diffusion import (
+    DiffusionPolicy,
+    chain_logprob,
+    chain_noise,
+    denoising_loss,
+    draw_noise,
+    evaluation_std,
+    sample_chain,
+    training_std,
+)
+from inril.policies.mlp import MLP
+from inril.seeding import subseed
+
+
+class DiffusionHead:
+    """Actor of DPPO; see `ActorHead` for the methods. Index k = 0 is the noisiest fine-tuned step, t = K' - 1 - k.
+
+    Args:
+        policy: pre-trained; stays as it is.
+        config: number of fine-tuned steps and noise floors.
+    """
+
+    def __init__(self, policy: DiffusionPolicy, config: DPPOConfig) -> None:
+        self.policy = policy.requires_grad_(False)
+        self.actor = copy.deepcopy(policy.denoiser).requires_grad_(True)
+        self.normalizer = policy.normalizer
+        self.schedule = policy.schedule
+        self.n_steps = config.ft_denoising_steps
+        self.gamma_denoising = config.gamma_denoising
+        self.randn_clip = config.randn_clip
+        self.sampling_std = training_std(self.schedule, config.min_sampling_std)
+        self.eval_std = evaluation_std(self.schedule)
+        self.logprob_std = self.schedule.std.clamp(min=config.min_logprob_std)
+        n_frozen = self.schedule.denoising_steps - self.n_steps
+        self.denoisers = [self.actor] * self.n_steps + [policy.denoiser] * n_frozen
+
+    def parameters(self) -> Sequence[Tensor]:
+        """The fine-tuned copy."""
+        return list(self.actor.parameters())
+
+    def il_parameters(self) -> Sequence[Tensor]:
+        """The fine-tuned copy: what surgery projects is the gradient of one and the same network."""
+        return self.parameters()
+
+    def sample(self, obs: Tensor, generator: torch.Generator) -> Sample:
+        """Run the chain with exploration noise and keep its fine-tuned part."""
+        noise = chain_noise(self.schedule, (len(obs), *self.policy.chunk_shape), generator, self.randn_clip)
+        chain = sample_chain(self.denoisers, self.schedule, obs, noise, self.sampling_std)
+        trace = chain.x[-self.n_steps - 1 :].transpose(0, 1)  # (E, K'+1, Tp, Da)
+        mean = chain.mean[-self.n_steps :].transpose(0, 1)  # (E, K', Tp, Da)
+        std = self.logprob_std[: self.n_steps].flip(0)[:, None, None]
+        return Sample(chain.x[-1], trace, chain_logprob(trace[:, 1:], mean, std))
+
+    def trace_shape(self) -> tuple[int, ...]:
+        """(K'+1, Tp, Da)."""
+        return (self.n_steps + 1, *self.policy.chunk_shape)
+
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
+        """Log-probability of the transition from entry k to entry k + 1 of the chain."""
+        t = self.n_steps - 1 - k
+        row = torch.arange(len(k))
+        x = trace[row, k]
+        eps = self.actor(x, self.actor.time_table().index_select(0, t), obs)
+        mean = self.schedule.posterior_mean(x, eps, t)
+        return chain_logprob(trace[row, k + 1], mean, self.logprob_std[t, None, None])
+
+    def entropy(self) -> Tensor:
+        """The noise of the chain is not learned."""
+        return torch.zeros(())
+
+    def after_step(self) -> None:
+        """Nothing is bounded."""
+
+    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        """Denoising loss of the fine-tuned copy over exactly the steps that are sampled from it."""
+        t, eps = draw_noise(chunk, self.n_steps, generator)
+        return denoising_loss(self.actor, self.schedule, obs, chunk, t, eps)
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Run the chain with evaluation noise."""
+        noise = chain_noise(self.schedule, (len(obs), *self.policy.chunk_shape), generator, self.randn_clip)
+        return sample_chain(self.denoisers, self.schedule, obs, noise, self.eval_std).x[-1]
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """Pre-trained policy plus the fine-tuned copy."""
+        fine_tuned = {f"denoiser_ft.{name}": value for name, value in self.actor.state_dict().items()}
+        return {**self.policy.state_dict(), **fine_tuned}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The fine-tuned copy."""
+        return self.actor.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the fine-tuned copy."""
+        self.actor.load_state_dict(state)
+
+
+def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy) -> PPO:
+    """Build DPPO for one run.
+
+    Args:
+        config: resolved settings of the run.
+        policy: pre-trained diffusion policy.
+    """
+    assert isinstance(config.algo, DPPOConfig)
+    torch.manual_seed(subseed(config.seed, "init"))  # of the critic's weights
+    critic = MLP(config.algo.critic_network, config.task.obs_dim, 1)
+    return PPO(
+        config=config.algo,
+        head=DiffusionHead(policy, config.algo),
+        critic=critic,
+        n_envs=config.n_envs,
+        n_steps=config.n_steps,
+        seed=config.seed,
+        reset_seed=subseed(config.seed, "train_env"),
+    )

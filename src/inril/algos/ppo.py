@@ -1,0 +1,319 @@
+"""Proximal policy optimisation over action chunks.
+
+A sample is a pair (chunk, denoising step). The actor head says how chunks are drawn and how likely a pair is; a
+Gaussian head has one step per chunk, a diffusion head K'. Everything else is the same algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inril.algos.base import Info, Update
+from inril.algos.gae import RewardScaler, gae
+from inril.algos.ppo_loss import approx_kl, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
+from inril.config import PPOBase
+from inril.data.normalizer import Normalizer
+from inril.envs.base import BatchedEnv
+from inril.policies.mlp import MLP
+from inril.seeding import torch_stream
+from inril.train.episodes import EpisodeStatistics
+from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
+
+
+class Sample(NamedTuple):
+    """What an actor head draws for E environments.
+
+    Attributes:
+        chunk: (E, Tp, Da) normalised, to be executed.
+        trace: (E, ...) what the head needs to evaluate the log-probability again.
+        logprob: (E, K') log-probability of each denoising step (K' = 1 for a Gaussian).
+    """
+
+    chunk: Tensor
+    trace: Tensor
+    logprob: Tensor
+
+
+class ActorHead(Protocol):
+    """The trained part of a policy, as PPO sees it."""
+
+    normalizer: Normalizer
+    n_steps: int  # K'
+    gamma_denoising: float
+
+    def parameters(self) -> Sequence[Tensor]:
+        """Return what RL trains."""
+
+    def il_parameters(self) -> Sequence[Tensor]:
+        """Return what imitation may touch."""
+
+    def sample(self, obs: Tensor, generator: torch.Generator) -> Sample:
+        """Draw chunks with exploration noise for normalised observations (E, Do)."""
+
+    def trace_shape(self) -> tuple[int, ...]:
+        """Return the shape of one trace."""
+
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
+        """Log-probability (B,) of step k (B,) of traces (B, ...), differentiable."""
+
+    def entropy(self) -> Tensor:
+        """Entropy of the exploration noise; 0 where it is not learned."""
+
+    def after_step(self) -> None:
+        """Project parameters back into their bounds."""
+
+    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        """Imitation loss of a normalised batch."""
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Evaluation chunks (E, Ta, Da), normalised, for normalised observations."""
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """Weights of the whole policy."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Trained parameters."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore trained parameters."""
+
+
+class Rollout(NamedTuple):
+    """One iteration's experience, flattened over (S, E).
+
+    Attributes:
+        obs: (S E, Do) normalised.
+        trace: (S E, ...) of the actor head.
+        logprob: (S E, K') under the policy that acted.
+        advantage: (S E,).
+        returns: (S E,) targets of the critic.
+    """
+
+    obs: Tensor
+    trace: Tensor
+    logprob: Tensor
+    advantage: Tensor
+    returns: Tensor
+
+
+class PPO:
+    """PPO with a separate critic; see `Algorithm` for the methods.
+
+    Args:
+        config: hyper-parameters.
+        head: actor.
+        critic: value network of normalised observations.
+        n_envs: E.
+        n_steps: S.
+        seed: of the run.
+        reset_seed: seed of the training environments.
+    """
+
+    def __init__(
+        self, config: PPOBase, head: ActorHead, critic: MLP, n_envs: int, n_steps: int, seed: int, reset_seed: int
+    ) -> None:
+        self.config = config
+        self.head = head
+        self.critic = critic
+        self.n_envs, self.n_steps, self.seed, self.reset_seed = n_envs, n_steps, seed, reset_seed
+        self.actor_optimizer = adamw(head.parameters(), config.actor_lr)
+        self.critic_optimizer = adamw(critic.parameters(), config.critic_lr)
+        self.clip_coef = clip_schedule(config.clip_coef, head.n_steps)
+        self.discount = denoising_discount(head.gamma_denoising, head.n_steps)
+        self.reward_scaler = RewardScaler(n_envs)
+        self.episodes = EpisodeStatistics(n_envs)
+        self.obs: np.ndarray | None = None  # raw, the observation to act on next
+        self.rollout: Rollout | None = None
+
+    @torch.no_grad()
+    def collect(self, env: BatchedEnv, itr: int) -> Info:
+        """Run S chunks in every environment; environments go on where the last iteration left them."""
+        generator = torch_stream(self.seed, "rollout", itr)
+        if self.obs is None:
+            self.obs = env.reset(self.reset_seed)
+        shape = (self.n_steps, self.n_envs)
+        obs = torch.empty(*shape, env.obs_dim)
+        final_obs = torch.empty(*shape, env.obs_dim)
+        trace = torch.empty(*shape, *self.head.trace_shape())
+        logprob = torch.empty(*shape, self.head.n_steps)
+        reward, terminated, truncated = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
+        env_steps = n_diverged = 0
+        for s in range(self.n_steps):
+            obs[s] = self.head.normalizer.normalize_obs(torch.from_numpy(self.obs).float())
+            sample = self.head.sample(obs[s], generator)
+            trace[s], logprob[s] = sample.trace, sample.logprob
+            chunk = self.head.normalizer.denormalize_action(sample.chunk)
+            step = env.step_chunk(chunk.double().numpy())
+            final_obs[s] = self.head.normalizer.normalize_obs(torch.from_numpy(step.final_obs).float())
+            reward[s], terminated[s], truncated[s] = step.reward, step.terminated, step.truncated
+            self.episodes.add(step)
+            env_steps += int(step.n_steps.sum())
+            n_diverged += int(step.diverged.sum())
+            self.obs = step.obs
+        self.rollout = self._finish_rollout(obs, final_obs, trace, logprob, reward, terminated, truncated)
+        return {"env_steps": env_steps, "n_diverged": n_diverged, **self.episodes.pop()}
+
+    def updates(self, itr: int) -> Iterator[Update]:
+        """Yield the critic's and the actor's step of every minibatch of every epoch."""
+        assert self.rollout is not None
+        generator = torch_stream(self.seed, "minibatch", itr)
+        n_pairs = self.rollout.logprob.numel()
+        size = min(self.config.minibatch, n_pairs)
+        for _ in range(self.config.epochs):
+            order = torch.randperm(n_pairs, generator=generator)
+            # Pairs left over at the end do not fill a minibatch and wait for the next epoch's order.
+            for start in range(0, n_pairs - size + 1, size):
+                pairs = order[start : start + size]
+                row, k = pairs // self.head.n_steps, pairs % self.head.n_steps
+                yield self._update("critic", lambda row=row: self._critic_backward(row))  # type: ignore[misc]
+                if itr <= self.config.critic_warmup_itr:
+                    continue
+                kl: Info = {}
+                yield self._update("actor", lambda row=row, k=k, kl=kl: self._actor_backward(row, k, kl))  # type: ignore[misc]
+                self.head.after_step()
+                if self.config.target_kl is not None and kl["approx_kl"] > self.config.target_kl:
+                    return
+
+    def il_parameters(self) -> Sequence[Tensor]:
+        """Return the parameters that imitation may touch."""
+        return self.head.il_parameters()
+
+    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        """Imitation loss of the actor."""
+        return self.head.il_loss(obs, chunk, generator)
+
+    def rl_loss(self, size: int, generator: torch.Generator) -> Tensor:
+        """Surrogate on a random part of the rollout."""
+        assert self.rollout is not None
+        pairs = torch.randint(self.rollout.logprob.numel(), (size,), generator=generator)
+        row, k = pairs // self.head.n_steps, pairs % self.head.n_steps
+        surrogate, _, _ = self._surrogate(row, k, self._weighted_advantage(row, k))
+        return surrogate.mean()
+
+    @torch.no_grad()
+    def act(self, obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        """Evaluation chunks in raw units."""
+        normalized = self.head.normalizer.normalize_obs(torch.from_numpy(obs).float())
+        return self.head.normalizer.denormalize_action(self.head.act(normalized, generator)).double().numpy()
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """Weights of the fine-tuned policy."""
+        return self.head.policy_state()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, optimisers, statistics and the current observation."""
+        assert self.obs is not None
+        return {
+            "head": self.head.state_dict(),
+            "critic": self.critic.state_dict(),
+            "actor_optimizer": optimizer_state(self.actor_optimizer),
+            "critic_optimizer": optimizer_state(self.critic_optimizer),
+            "reward_scaler": self.reward_scaler.state_dict(),
+            "episodes": self.episodes.state_dict(),
+            "obs": self.obs,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.head.load_state_dict(state["head"])
+        self.critic.load_state_dict(state["critic"])
+        load_optimizer_state(self.actor_optimizer, state["actor_optimizer"])
+        load_optimizer_state(self.critic_optimizer, state["critic_optimizer"])
+        self.reward_scaler.load_state_dict(state["reward_scaler"])
+        self.episodes.load_state_dict(state["episodes"])
+        self.obs = np.asarray(state["obs"])
+
+    def _finish_rollout(
+        self,
+        obs: Tensor,
+        final_obs: Tensor,
+        trace: Tensor,
+        logprob: Tensor,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+    ) -> Rollout:
+        done = terminated | truncated
+        if self.config.reward_scaling:
+            reward = self.reward_scaler(reward, done)
+        value = self._values(obs.flatten(0, 1)).view(obs.shape[:2])
+        # The successor of most chunks is the next chunk's observation, whose value is known already.
+        next_value = torch.cat([value[1:], torch.empty_like(value[:1])])
+        bootstrap = torch.from_numpy(done)
+        bootstrap[-1] = True
+        next_value[bootstrap] = self._values(final_obs[bootstrap])
+        advantage, returns = gae(
+            torch.from_numpy(reward).float(),
+            value,
+            next_value,
+            torch.from_numpy(terminated),
+            torch.from_numpy(truncated),
+            self.config.gamma,
+            self.config.gae_lambda,
+        )
+        flat = [x.flatten(0, 1) for x in (obs, trace, logprob, advantage, returns)]
+        return Rollout(*flat)
+
+    def _values(self, obs: Tensor) -> Tensor:
+        return torch.cat([self.critic(part).squeeze(1) for part in obs.split(self.config.microbatch)])
+
+    def _update(self, name: str, backward: Callable[[], Info]) -> Update:
+        is_actor = name == "actor"
+        return Update(
+            name=name,
+            backward=backward,
+            parameters=list(self.head.parameters() if is_actor else self.critic.parameters()),
+            optimizer=self.actor_optimizer if is_actor else self.critic_optimizer,
+            max_grad_norm=self.config.max_grad_norm,
+            is_actor=is_actor,
+        )
+
+    def _critic_backward(self, row: Tensor) -> Info:
+        """Gradient of the value loss; an observation that stands in several pairs is evaluated once and weighted."""
+        assert self.rollout is not None
+        distinct, count = torch.unique(row, return_counts=True)
+        total = 0.0
+        micro = self.config.microbatch
+        for index, weight in zip(distinct.split(micro), count.split(micro), strict=True):
+            error = self.critic(self.rollout.obs[index]).squeeze(1) - self.rollout.returns[index]
+            loss = 0.5 * (weight * error.square()).sum() / len(row)
+            (self.config.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return {"value_loss": total}
+
+    def _weighted_advantage(self, row: Tensor, k: Tensor) -> Tensor:
+        assert self.rollout is not None
+        advantage = self.rollout.advantage[row]
+        if self.config.norm_adv:
+            advantage = normalize_advantage(advantage)
+        return advantage * self.discount[k]
+
+    def _surrogate(self, row: Tensor, k: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return surrogate, new and old log-probability (B,) of pairs (row, k)."""
+        assert self.rollout is not None
+        old = self.rollout.logprob[row, k]
+        new = self.head.logprob(self.rollout.obs[row], self.rollout.trace[row], k)
+        return clipped_surrogate(new, old, advantage, self.clip_coef[k]), new, old
+
+    def _actor_backward(self, row: Tensor, k: Tensor, kl: Info) -> Info:
+        """Gradient of the surrogate, micro-batch by micro-batch; leaves the KL estimate in `kl`."""
+        advantage = self._weighted_advantage(row, k)
+        sums = torch.zeros(3, dtype=torch.float64)
+        micro = self.config.microbatch
+        for index in torch.arange(len(row)).split(micro):
+            surrogate, new, old = self._surrogate(row[index], k[index], advantage[index])
+            loss = surrogate.sum() / len(row)
+            if self.config.ent_coef > 0:
+                loss = loss - self.config.ent_coef * self.head.entropy() * (len(index) / len(row))
+            loss.backward()  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                clipped = (torch.expm1(new - old).abs() > self.clip_coef[k[index]]).sum()
+                sums += torch.stack([surrogate.detach().sum(), approx_kl(new, old).sum(), clipped])
+        surrogate_loss, kl_estimate, clip_fraction = (sums / len(row)).tolist()
+        kl["approx_kl"] = kl_estimate
+        return {"surrogate": surrogate_loss, "approx_kl": kl_estimate, "clip_fraction": clip_fraction}

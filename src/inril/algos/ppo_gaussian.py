@@ -1,0 +1,104 @@
+"""PPO on a Gaussian policy with action chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inril.algos.ppo import PPO, Sample
+from inril.config import FinetuneConfig, PPOConfig
+from inril.policies.gaussian import GaussianPolicy
+from inril.policies.mlp import MLP
+from inril.seeding import subseed
+
+
+class GaussianHead:
+    """Actor of Gaussian PPO; see `ActorHead` for the methods. The standard deviation is learned within bounds.
+
+    Args:
+        policy: pre-trained, or fresh for training from scratch; trained in place.
+        config: bounds of the standard deviation.
+    """
+
+    n_steps = 1
+    gamma_denoising = 1.0
+
+    def __init__(self, policy: GaussianPolicy, config: PPOConfig) -> None:
+        self.policy = policy.requires_grad_(True)
+        self.normalizer = policy.normalizer
+        low, high = config.std_range
+        self.log_std_range = torch.tensor([low, high]).log()
+
+    def parameters(self) -> Sequence[Tensor]:
+        """Mean network and standard deviation."""
+        return list(self.policy.parameters())
+
+    def il_parameters(self) -> Sequence[Tensor]:
+        """The mean network: imitation would only shrink the standard deviation."""
+        return list(self.policy.mlp.parameters())
+
+    def sample(self, obs: Tensor, generator: torch.Generator) -> Sample:
+        """Draw chunks; the trace is the chunk itself."""
+        chunk = self.policy.sample(obs, generator)
+        return Sample(chunk, chunk, self.policy.logprob(obs, chunk)[:, None])
+
+    def trace_shape(self) -> tuple[int, ...]:
+        """(Tp, Da)."""
+        return self.policy.chunk_shape
+
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:  # noqa: ARG002
+        """Log-probability of the chunk."""
+        return self.policy.logprob(obs, trace)
+
+    def entropy(self) -> Tensor:
+        """Mean over action dimensions, up to a constant."""
+        return self.policy.log_std.mean()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Keep the standard deviation within its bounds."""
+        self.policy.log_std.clamp_(self.log_std_range[0], self.log_std_range[1])
+
+    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        """Negative log-likelihood of the demonstrations."""
+        return self.policy.bc_loss(obs, chunk, generator)
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Return the mean."""
+        return self.policy.mean(obs)
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """The whole policy."""
+        return self.policy.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole policy."""
+        return self.policy.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the policy."""
+        self.policy.load_state_dict(state)
+
+
+def make_ppo_gaussian(config: FinetuneConfig, policy: GaussianPolicy) -> PPO:
+    """Build Gaussian PPO for one run.
+
+    Args:
+        config: resolved settings of the run.
+        policy: pre-trained Gaussian policy.
+    """
+    assert isinstance(config.algo, PPOConfig)
+    torch.manual_seed(subseed(config.seed, "init"))  # of the critic's weights
+    critic = MLP(config.algo.critic_network, config.task.obs_dim, 1)
+    return PPO(
+        config=config.algo,
+        head=GaussianHead(policy, config.algo),
+        critic=critic,
+        n_envs=config.n_envs,
+        n_steps=config.n_steps,
+        seed=config.seed,
+        reset_seed=subseed(config.seed, "train_env"),
+    )

@@ -1,0 +1,66 @@
+"""Losses and schedules of PPO as pure functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from inril.config import ClipSchedule
+
+
+def clip_schedule(config: ClipSchedule, n_steps: int) -> Tensor:
+    """Clip coefficient of each fine-tuned denoising step, growing exponentially from the noisiest to the last.
+
+    Args:
+        config: end points and rate.
+        n_steps: K'.
+
+    Returns:
+        (K',), index 0 the noisiest step. One step alone has the last step's coefficient (the reference divides 0 by 0).
+
+    Source: Ren et al. 2024 (DPPO), released code.
+    """
+    u = torch.linspace(0, 1, n_steps, dtype=torch.float64) if n_steps > 1 else torch.ones(1, dtype=torch.float64)
+    growth = torch.expm1(config.rate * u) / torch.expm1(torch.tensor(config.rate, dtype=torch.float64))
+    return (config.base + (config.top - config.base) * growth).float()
+
+
+def denoising_discount(gamma_denoising: float, n_steps: int) -> Tensor:
+    """Weight (K',) of the advantage at each fine-tuned denoising step: 1 at the last, smallest at the noisiest.
+
+    Source: Ren et al. 2024 (DPPO), eq. 4.4.
+    """
+    return gamma_denoising ** torch.arange(n_steps - 1, -1, -1, dtype=torch.float32)
+
+
+def clipped_surrogate(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_coef: Tensor | float) -> Tensor:
+    """PPO's pessimistic surrogate of each sample, to be minimised.
+
+    Args:
+        logprob: (B,) under the policy that is trained.
+        old_logprob: (B,) under the policy that acted.
+        advantage: (B,).
+        clip_coef: one for all or (B,).
+
+    Returns:
+        (B,)
+
+    Source: Schulman et al. 2017, eq. 7.
+    """
+    ratio = torch.exp(logprob - old_logprob)
+    return torch.maximum(-advantage * ratio, -advantage * torch.clamp(ratio, 1 - clip_coef, 1 + clip_coef))
+
+
+def approx_kl(logprob: Tensor, old_logprob: Tensor) -> Tensor:
+    """Non-negative estimate of KL(old || new) from samples of old, (B,).
+
+    Source: Schulman 2020, "Approximating KL divergence", estimator k3.
+    """
+    log_ratio = logprob - old_logprob
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def normalize_advantage(advantage: Tensor) -> Tensor:
+    """Shift and scale (B,) to mean 0 and standard deviation 1; a lone sample is only shifted."""
+    centred = advantage - advantage.mean()
+    return centred if len(advantage) < 2 else centred / (advantage.std() + 1e-8)

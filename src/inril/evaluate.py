@@ -1,0 +1,74 @@
+"""Evaluation of a policy on environments and seeds of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from inril.config import TaskSpec
+from inril.envs import make
+from inril.envs.base import BatchedEnv
+from inril.seeding import subseed, torch_stream
+from inril.types import BoolArray, FloatArray
+
+Act = Callable[[np.ndarray, torch.Generator], np.ndarray]
+
+
+class Evaluation(NamedTuple):
+    """One entry per episode, (n_episodes,) each.
+
+    Attributes:
+        episode_return: undiscounted sum of rewards.
+        episode_length: environment steps.
+        success: the task was solved at some time.
+    """
+
+    episode_return: FloatArray
+    episode_length: FloatArray
+    success: BoolArray
+
+
+def evaluate(
+    act: Act, task: TaskSpec, act_steps: int, n_episodes: int, seed: int, n_envs: int = 50, threads: int = 1
+) -> Evaluation:
+    """Run whole episodes.
+
+    Every environment contributes the same number of first episodes, so that short episodes are not over-counted.
+
+    Args:
+        act: maps raw observations (E, Do) and a noise generator to raw chunks (E, Ta, Da).
+        task: what to run.
+        act_steps: Ta.
+        n_episodes: at least so many.
+        seed: of environments and noise; equal seeds give equal episodes whatever else differs.
+        n_envs: E, at most; lowered to `n_episodes`.
+        threads: of the simulator.
+    """
+    n_envs = min(n_envs, n_episodes)
+    rounds = -(-n_episodes // n_envs)
+    env = make(task.id, n_envs, act_steps, threads=threads, max_episode_steps=task.max_episode_steps)
+    generator = torch_stream(seed, "eval_noise")
+    results = []
+    try:
+        for i in range(rounds):
+            results.append(_first_episodes(act, env.reset(subseed(seed, "eval_env", i)), env, generator))
+    finally:
+        env.close()
+    returns, lengths, successes = (np.concatenate(values) for values in zip(*results, strict=True))
+    return Evaluation(returns, lengths, successes)
+
+
+def _first_episodes(act: Act, obs: FloatArray, env: BatchedEnv, generator: torch.Generator) -> Evaluation:
+    total, length = np.zeros(env.n_envs), np.zeros(env.n_envs)
+    success, running = np.zeros(env.n_envs, bool), np.ones(env.n_envs, bool)
+    while running.any():
+        step = env.step_chunk(act(obs, generator))
+        total += step.reward * running
+        length += step.n_steps * running
+        success |= step.success & running
+        running &= ~(step.terminated | step.truncated)
+        obs = step.obs
+    return Evaluation(total, length, success)

@@ -1,0 +1,208 @@
+"""Diffusion policy: predicts the noise in an action chunk, given the observation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inril.config import DiffusionConfig, TaskSpec
+from inril.data.normalizer import Normalizer
+from inril.policies.mlp import MLP
+from inril.policies.schedule import NoiseSchedule
+
+
+def sinusoidal_embedding(t: Tensor, dim: int) -> Tensor:
+    """Embed integer times (B,) as sines and cosines (B, dim) of geometric frequencies."""
+    half = dim // 2
+    frequency = torch.exp(-math.log(10_000.0) / (half - 1) * torch.arange(half, device=t.device))
+    angle = t[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+class Denoiser(nn.Module):
+    """Noise prediction network: MLP over [noisy chunk, time embedding, observation].
+
+    Args:
+        config: sizes.
+        task: dimensions of observation and action.
+        horizon_steps: Tp.
+    """
+
+    def __init__(self, config: DiffusionConfig, task: TaskSpec, horizon_steps: int) -> None:
+        super().__init__()
+        self.time_in = nn.Linear(config.time_dim, 2 * config.time_dim)
+        self.time_out = nn.Linear(2 * config.time_dim, config.time_dim)
+        chunk_dim = horizon_steps * task.action_dim
+        self.mlp = MLP(config.network, chunk_dim + config.time_dim + task.obs_dim, chunk_dim)
+        times = sinusoidal_embedding(torch.arange(config.denoising_steps), config.time_dim)
+        self.register_buffer("times", times, persistent=False)
+
+    def time_table(self) -> Tensor:
+        """Return the time embedding (K, time_dim) of every denoising index: K rows in place of one per sample."""
+        return self.time_out(F.mish(self.time_in(self.times)))  # type: ignore[no-any-return]
+
+    def forward(self, chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
+        """Predict the noise.
+
+        Args:
+            chunk: (B, Tp, Da) noisy chunk.
+            time: (B, time_dim) rows of the time table.
+            obs: (B, Do) normalised observation.
+
+        Returns:
+            (B, Tp, Da) predicted noise.
+        """
+        return self.mlp(torch.cat([chunk.flatten(1), time, obs], dim=1)).view_as(chunk)  # type: ignore[no-any-return]
+
+
+class DiffusionPolicy(nn.Module):
+    """Normaliser, noise schedule and denoiser: all that acting needs.
+
+    Args:
+        config: sizes.
+        task: dimensions of observation and action.
+        horizon_steps: Tp, all of which are executed.
+    """
+
+    def __init__(self, config: DiffusionConfig, task: TaskSpec, horizon_steps: int) -> None:
+        super().__init__()
+        self.chunk_shape = (horizon_steps, task.action_dim)
+        self.normalizer = Normalizer(task.obs_dim, task.action_dim)
+        self.schedule = NoiseSchedule(config.denoising_steps)
+        self.denoiser = Denoiser(config, task, horizon_steps)
+
+    def bc_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        """Imitation loss with random denoising steps and noise, all steps equally likely.
+
+        Args:
+            obs: (B, Do) normalised.
+            chunk: (B, Tp, Da) normalised demonstration.
+            generator: of steps and noise.
+        """
+        t, eps = draw_noise(chunk, self.schedule.denoising_steps, generator)
+        return denoising_loss(self.denoiser, self.schedule, obs, chunk, t, eps)
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample chunks with the evaluation noise.
+
+        Args:
+            obs: (E, Do) raw units.
+            generator: of the noise.
+
+        Returns:
+            (E, Tp, Da) raw units.
+        """
+        denoisers = [self.denoiser] * self.schedule.denoising_steps
+        noise = chain_noise(self.schedule, (len(obs), *self.chunk_shape), generator)
+        chain = sample_chain(
+            denoisers, self.schedule, self.normalizer.normalize_obs(obs), noise, evaluation_std(self.schedule)
+        )
+        return self.normalizer.denormalize_action(chain.x[-1])
+
+
+def draw_noise(chunk: Tensor, n_steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw denoising indices (B,) uniformly below `n_steps` and noise of the chunk's shape."""
+    t = torch.randint(n_steps, (len(chunk),), generator=generator)
+    return t, torch.randn(chunk.shape, generator=generator)
+
+
+def denoising_loss(
+    denoiser: Denoiser, schedule: NoiseSchedule, obs: Tensor, chunk: Tensor, t: Tensor, eps: Tensor
+) -> Tensor:
+    """Mean squared error of the predicted noise.
+
+    Args:
+        denoiser: network that is trained.
+        schedule: noise schedule.
+        obs: (B, Do) normalised.
+        chunk: (B, Tp, Da) normalised demonstration.
+        t: (B,) denoising index.
+        eps: (B, Tp, Da) noise that is added.
+
+    Source: Ho et al. 2020, eq. 14.
+    """
+    time = denoiser.time_table().index_select(0, t)
+    return F.mse_loss(denoiser(schedule.add_noise(chunk, eps, t), time, obs), eps)
+
+
+class Chain(NamedTuple):
+    """A batch of denoising chains.
+
+    Attributes:
+        x: (K + 1, E, Tp, Da) from pure noise to the clean chunk.
+        mean: (K, E, Tp, Da) mean of the Gaussian that each later entry was drawn from.
+    """
+
+    x: Tensor
+    mean: Tensor
+
+
+def training_std(schedule: NoiseSchedule, floor: float) -> Tensor:
+    """Standard deviations (K,) of acting in training: never below the floor, the last step included."""
+    return schedule.std.clamp(min=floor)
+
+
+def evaluation_std(schedule: NoiseSchedule) -> Tensor:
+    """Standard deviations (K,) of acting in evaluation: at least 1e-3, and none in the last step."""
+    std = schedule.std.clamp(min=1e-3)
+    std[0] = 0.0
+    return std
+
+
+def chain_noise(
+    schedule: NoiseSchedule, shape: tuple[int, ...], generator: torch.Generator, clip: float = 3.0
+) -> Tensor:
+    """Draw the noise (K + 1, *shape) of a batch of chains; all but the first entry truncated at +-clip."""
+    noise = torch.randn((schedule.denoising_steps + 1, *shape), generator=generator)
+    noise[1:].clamp_(-clip, clip)
+    return noise
+
+
+@torch.no_grad()
+def sample_chain(
+    denoisers: Sequence[Denoiser], schedule: NoiseSchedule, obs: Tensor, noise: Tensor, std: Tensor
+) -> Chain:
+    """Run the reverse process.
+
+    Args:
+        denoisers: network of each denoising index t.
+        schedule: noise schedule.
+        obs: (E, Do) normalised.
+        noise: (K + 1, E, Tp, Da) from `chain_noise`.
+        std: (K,) standard deviation of each index t.
+    """
+    tables = {net: net.time_table() for net in set(denoisers)}
+    x, mean = torch.empty_like(noise), torch.empty_like(noise[1:])
+    x[0] = noise[0]
+    n_steps = schedule.denoising_steps
+    for i, t in enumerate(reversed(range(n_steps))):
+        net = denoisers[t]
+        eps = net(x[i], tables[net][t].expand(len(obs), -1), obs)
+        mean[i] = schedule.posterior_mean(x[i], eps, t)
+        torch.addcmul(mean[i], std[t], noise[i + 1], out=x[i + 1])
+    return Chain(x, mean)
+
+
+def chain_logprob(x_next: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Log-probability of denoising transitions, averaged over chunk steps and action dimensions.
+
+    The mean in place of the sum makes the PPO ratio the (Ta Da)-th root of the true one; clip values of 0.001 to 0.01
+    make sense on that scale only. Each dimension is clamped to [-5, 2] first, and the truncation of the noise is
+    ignored, as in the reference.
+
+    Args:
+        x_next: (..., Tp, Da) entry that was drawn.
+        mean: (..., Tp, Da) its mean.
+        std: broadcastable to them.
+
+    Returns:
+        (...)
+    """
+    z = (x_next - mean) / std
+    logprob = -0.5 * z * z - std.log() - 0.5 * math.log(2 * math.pi)
+    return logprob.clamp(-5, 2).mean(dim=(-2, -1))

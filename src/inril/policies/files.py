@@ -1,0 +1,85 @@
+"""Policy files: weights, normaliser and the settings that shape them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from inril.config import DiffusionConfig, GaussianConfig, TaskSpec
+from inril.errors import InputError
+from inril.policies.diffusion import DiffusionPolicy
+from inril.policies.gaussian import GaussianPolicy
+from inril.tensor_file import read_tensors, write_tensors
+
+Policy = DiffusionPolicy | GaussianPolicy
+
+
+class PolicySpec(BaseModel):
+    """All that is needed to build a policy's networks again.
+
+    Attributes:
+        task: what it was trained for.
+        policy: its kind and sizes.
+        horizon_steps: Tp.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    task: TaskSpec
+    policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind")
+    horizon_steps: int
+
+    def build(self) -> Policy:
+        """Return the policy with fresh weights."""
+        if isinstance(self.policy, DiffusionConfig):
+            return DiffusionPolicy(self.policy, self.task, self.horizon_steps)
+        return GaussianPolicy(self.policy, self.task, self.horizon_steps)
+
+
+def save_policy(path: Path, spec: PolicySpec, state: dict[str, Tensor], origin: dict[str, Any]) -> None:
+    """Write a policy file.
+
+    Args:
+        path: file to write.
+        spec: how to build the networks.
+        state: the policy's state dict; a fine-tuned diffusion policy adds `denoiser_ft.*`.
+        origin: where the weights come from, for people.
+    """
+    write_tensors(path, "policy", state, {"spec": spec.model_dump(mode="json"), "origin": origin})
+
+
+def load_policy(path: Path, task: TaskSpec) -> tuple[Policy, PolicySpec]:
+    """Read a pre-trained policy.
+
+    Args:
+        path: file written by `save_policy`.
+        task: what it must be for.
+
+    Raises:
+        InputError: the file is damaged, of another kind, another task or other sizes.
+    """
+    file = read_tensors(path, "policy")
+    try:
+        spec = PolicySpec.model_validate(file.meta.get("spec"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(["spec", *map(str, first["loc"])])
+        raise InputError(path, field=field, expected=first["msg"], got=repr(first["input"])) from None
+    if spec.task.id != task.id:
+        raise InputError(
+            path,
+            field="task",
+            expected=repr(task.id),
+            got=repr(spec.task.id),
+            hint="Give the policy that was pre-trained for this task",
+        )
+    policy = spec.build()
+    try:
+        policy.load_state_dict(file.tensors)
+    except RuntimeError as error:
+        got = " ".join(str(error).split())
+        raise InputError(path, field="weights", expected=f"the weights of {spec.policy.kind}", got=got) from None
+    return policy, spec

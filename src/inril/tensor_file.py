@@ -1,0 +1,103 @@
+"""Tensors and settings in one safetensors file: written whole, verified when read, never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from inril.errors import InputError
+from inril.files import write_atomically
+
+
+class TensorFile(NamedTuple):
+    """Contents of a file: tensors by name, and whatever else, as JSON values."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+
+def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write atomically.
+
+    Args:
+        path: file to write.
+        kind: what the file is ("policy", "checkpoint"); readers insist on it.
+        tensors: by name.
+        meta: JSON values; floats survive exactly.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header = {"kind": f"inril {kind}", "meta": json.dumps(meta), "sha256": _digest(whole, json.dumps(meta))}
+    write_atomically(path, save(whole, metadata=header))
+
+
+def read_tensors(path: Path, kind: str) -> TensorFile:
+    """Read and verify.
+
+    Raises:
+        InputError: the file is missing, cut short, not of this kind or altered.
+    """
+    expected = f"a whole file of kind 'inril {kind}'"
+    if not path.is_file():
+        raise InputError(path, expected=expected, got="nothing there" if not path.exists() else "a folder")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, expected=expected, got=f"an unreadable one ({error})") from None
+    if header.get("kind") != f"inril {kind}":
+        raise InputError(path, field="kind", expected=f"'inril {kind}'", got=repr(header.get("kind")))
+    if header.get("sha256") != _digest(tensors, header.get("meta", "")):
+        raise InputError(path, field="sha256", expected="the hash of the contents", got="another one: it was altered")
+    return TensorFile(tensors, json.loads(header["meta"]))
+
+
+def pack(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split nested dicts into tensors (arrays included) by path "a/b/c" and other values by path."""
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, Any] = {}
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            inner_tensors, inner_values = pack(value)
+            tensors |= {f"{key}/{name}": inner for name, inner in inner_tensors.items()}
+            values |= {f"{key}/{name}": inner for name, inner in inner_values.items()}
+        elif isinstance(value, Tensor):
+            tensors[key] = value
+        elif isinstance(value, np.ndarray):
+            tensors[key] = torch.from_numpy(np.ascontiguousarray(value))
+        else:
+            values[key] = value
+    return tensors, values
+
+
+def unpack(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Reverse `pack`; arrays come back as tensors."""
+    state: dict[str, Any] = {}
+    for path, value in [*tensors.items(), *values.items()]:
+        *folders, name = path.split("/")
+        inner = state
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        inner[name] = value
+    return state
+
+
+def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
+    digest = hashlib.sha256(meta.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,143 @@
+"""Demonstrators: tiny Gaussian policies trained from scratch with PPO, stopped at a wanted quality."""
+
+from __future__ import annotations
+
+import logging
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inril.algos.ppo import PPO
+from inril.algos.ppo_gaussian import GaussianHead
+from inril.config import ExpertConfig, GaussianConfig, TaskSpec
+from inril.envs import make
+from inril.errors import InputError
+from inril.evaluate import evaluate
+from inril.policies.files import PolicySpec, load_policy, save_policy
+from inril.policies.gaussian import GaussianPolicy
+from inril.policies.mlp import MLP
+from inril.seeding import subseed
+from inril.types import FloatArray
+
+log = logging.getLogger(__name__)
+
+
+class Expert:
+    """A demonstrator that acts one step at a time, with its exploration noise.
+
+    Args:
+        policy: Gaussian policy with a horizon of one step.
+    """
+
+    def __init__(self, policy: GaussianPolicy) -> None:
+        self.policy = policy
+
+    @torch.no_grad()
+    def act(self, obs: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Draw actions (E, Da) within [-1, 1] for raw observations (E, Do)."""
+        mean = self.policy.mean(self.policy.normalizer.normalize_obs(torch.from_numpy(obs).float()))[:, 0].double()
+        action = mean.numpy() + self.policy.log_std.exp().double().numpy() * rng.standard_normal(mean.shape)
+        return np.clip(action, -1.0, 1.0)
+
+
+def load_expert(task: TaskSpec) -> Expert:
+    """Load the demonstrator that ships with the package.
+
+    Raises:
+        InputError: none ships for this task.
+    """
+    folder = resources.files("inril.data") / "experts"
+    path = Path(str(folder)) / f"{task.id}.safetensors"
+    if not path.is_file():
+        raise InputError(path, expected="a shipped demonstrator", got="none for this task")
+    policy, _ = load_policy(path, task)
+    assert isinstance(policy, GaussianPolicy)
+    return Expert(policy)
+
+
+class ObsStatistics:
+    """Running mean and variance of observations, handed to a normaliser as the interval mean +- std.
+
+    Args:
+        obs_dim: Do.
+    """
+
+    def __init__(self, obs_dim: int) -> None:
+        self.mean, self.var, self.count = torch.zeros(obs_dim), torch.ones(obs_dim), 1e-4
+
+    def update(self, obs: Tensor) -> None:
+        """Account for raw observations (N, Do)."""
+        n, mean, var = len(obs), obs.mean(0), obs.var(0, unbiased=False)
+        total, delta = self.count + n, mean - self.mean
+        m2 = self.var * self.count + var * n + delta**2 * self.count * n / total
+        self.mean, self.var, self.count = self.mean + delta * n / total, m2 / total, total
+
+
+def run(cfg: ExpertConfig, task: TaskSpec, out: Path) -> None:
+    """Train until the demonstrations that the policy would give are as good as wanted, and write the policy.
+
+    The policy closest to the target in the logarithm of the return is kept, should the budget end first.
+
+    Args:
+        cfg: settings.
+        task: what to learn.
+        out: policy file to write.
+    """
+    torch.set_num_threads(1)
+    torch.manual_seed(subseed(cfg.seed, "init"))
+    policy_config = GaussianConfig(network=cfg.network, std=cfg.initial_std)
+    policy = GaussianPolicy(policy_config, task, horizon_steps=1)
+    with torch.no_grad():
+        policy.mlp.layers[-1].weight.mul_(0.01)  # start near zero action
+    algorithm = PPO(
+        config=cfg.ppo,
+        head=GaussianHead(policy, cfg.ppo),
+        critic=MLP(cfg.ppo.critic_network, task.obs_dim, 1),
+        n_envs=cfg.n_envs,
+        n_steps=cfg.n_steps,
+        seed=cfg.seed,
+        reset_seed=subseed(cfg.seed, "train_env"),
+    )
+    spec = PolicySpec(task=task, policy=policy_config, horizon_steps=1)
+    env = make(task.id, cfg.n_envs, act_steps=1, max_episode_steps=task.max_episode_steps)
+    statistics = ObsStatistics(task.obs_dim)
+    best_distance, env_steps, itr = float("inf"), 0, 0
+    while env_steps < cfg.env_steps and best_distance > cfg.tolerance:
+        itr += 1
+        env_steps += int(algorithm.collect(env, itr)["env_steps"])
+        for update in algorithm.updates(itr):
+            update.zero_grad()
+            update.backward()
+            update.apply()
+        _renormalize(algorithm, policy, statistics)
+        if itr % cfg.eval.every:
+            continue
+        returns = _demonstration_returns(policy, task, cfg, itr)
+        distance = abs(returns.mean() / cfg.target_return - 1)
+        log.info("%s: %d env steps, return %.0f (target %.0f)", task.id, env_steps, returns.mean(), cfg.target_return)
+        if distance < best_distance:
+            best_distance = distance
+            origin = {"env_steps": env_steps, "mean_return": float(returns.mean()), "config": cfg.model_dump(mode="json")}
+            save_policy(out, spec, policy.state_dict(), origin)
+    env.close()
+
+
+def _renormalize(algorithm: PPO, policy: GaussianPolicy, statistics: ObsStatistics) -> None:
+    """Refresh the observation scale between iterations, when no stored log-probability depends on it."""
+    assert algorithm.rollout is not None
+    normalizer = policy.normalizer
+    half_range = (normalizer.obs_max - normalizer.obs_min) / 2
+    statistics.update((algorithm.rollout.obs + 1) * half_range + normalizer.obs_min)
+    std = (statistics.var + 1e-8).sqrt()
+    normalizer.obs_min.copy_(statistics.mean - std)
+    normalizer.obs_max.copy_(statistics.mean + std)
+
+
+def _demonstration_returns(policy: GaussianPolicy, task: TaskSpec, cfg: ExpertConfig, itr: int) -> FloatArray:
+    expert = Expert(policy)
+    rng = np.random.default_rng(subseed(cfg.seed, "eval_action", itr))
+    seed = subseed(cfg.seed, "eval", itr)
+    return evaluate(lambda obs, _: expert.act(obs, rng)[:, None], task, 1, cfg.eval.n_envs, seed).episode_return
