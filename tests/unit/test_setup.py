@@ -1,0 +1,76 @@
+"""The environment: one lock, exact, complete and without dead weight."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NAMED = ("snakemake", "torch", "mujoco", "gymnasium", "robomimic", "d4rl", "dvc", "seaborn")
+# Required by d4rl or robomimic, imported by nothing here.
+DEAD = {
+    "dm-control",
+    "egl-probe",
+    "imageio-ffmpeg",
+    "mujoco-py",
+    "pybullet",
+    "tensorboard",
+    "tensorboardx",
+    "torchvision",
+}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(file: str) -> dict[str, str]:
+    """Read `name==version` lines; the part before a comment must be just that."""
+    lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
+    found = [re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line) for line in lines if line]
+    assert all(found), f"{file}: {[line for line in lines if line and not re.fullmatch(r'[^=]+==[A-Za-z0-9.]+', line)]}"
+    return {canonical(match[1]): match[2] for match in found if match}
+
+
+def test_lock_holds_exact_pins_alone_and_every_direct_one() -> None:
+    lock = pins("requirements.lock")
+
+    assert lock["torch"] == "2.13.0"  # no local build label: that wheel is not offered everywhere
+    assert pins("requirements.in").items() <= lock.items()
+
+
+def test_lock_has_no_dead_packages() -> None:
+    assert not DEAD & pins("requirements.lock").keys()
+
+
+def test_environment_is_the_lock() -> None:
+    wanted = pins("requirements.lock")
+
+    assert {name: version(name).split("+")[0] for name in wanted} == wanted
+
+
+@pytest.mark.slow
+def test_named_packages_import_without_dead_ones() -> None:
+    code = f"""
+import os, sys
+os.environ["D4RL_SUPPRESS_IMPORT_ERROR"] = "1"
+import {", ".join(NAMED)}, d4rl.infos, robomimic.utils.dataset
+assert len(d4rl.infos.DATASET_URLS) > 100 and robomimic.DATASET_REGISTRY
+assert not {{"mujoco_py", "pybullet", "dm_control", "torchvision", "tensorboard"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_conda_installs_the_same_lock() -> None:
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+
+    assert [item for item in dependencies if isinstance(item, str)] == ["python=3.11", "pip"]
+    assert [item["pip"] for item in dependencies if isinstance(item, dict)] == [["-r requirements.lock", "-e ."]]
