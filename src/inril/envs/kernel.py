@@ -11,6 +11,7 @@ observes, rewards and terminates on is its own.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,6 +37,18 @@ _LIBRARY = next(
     path for path in Path(mujoco.__file__).parent.iterdir() if path.name.startswith(("libmujoco", "mujoco.dll"))
 )
 llvmlite.binding.load_library_permanently(str(_LIBRARY))
+
+
+def _source_digest() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+# Numba recompiles a function when its own file changes, but not when a compiled function that it calls from another
+# file does. One cache per state of these sources cannot serve such stale code.
+_numba_config: Any = numba.config
+_cache_parent = Path(_numba_config.CACHE_DIR or Path(__file__).parent / "__pycache__")
+_numba_config.CACHE_DIR = str(_cache_parent / f"numba-{_source_digest()}")
 
 _model_data_function = types.void(types.uintp, types.uintp)
 _mj_step = types.ExternalFunction("mj_step", _model_data_function)

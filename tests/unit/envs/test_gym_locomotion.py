@@ -10,6 +10,7 @@ from types import ModuleType
 import gymnasium
 import numpy as np
 import pytest
+import safetensors.numpy
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TimeLimit
 
@@ -111,7 +112,7 @@ def test_resumes_exactly(task_id: str) -> None:
     uninterrupted.reset(SEED)
     for action_chunk in chunks[:30]:
         obs = uninterrupted.step_chunk(action_chunk).obs
-    state = uninterrupted.get_state()
+    state = safetensors.numpy.load(safetensors.numpy.save(uninterrupted.get_state()))
     resumed = envs.make(task_id, 4, 3, threads=2, max_episode_steps=50)
     np.testing.assert_array_equal(resumed.set_state(state), obs)
     for action_chunk in chunks[30:]:
@@ -162,12 +163,13 @@ def test_an_environment_does_not_depend_on_how_many_there_are() -> None:
         assert_equal(few, ChunkStep(*(array[:2] for array in many)))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("absurd", [1e11, 1e300, np.nan])
 @pytest.mark.parametrize("task_id", REFERENCE)
 def test_divergence_ends_that_episode_alone(
-    task_id: str, absurd: float, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    task_id: str, absurd: float, threads: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    env, undisturbed = envs.make(task_id, 3, 2), envs.make(task_id, 3, 2)
+    env, undisturbed = envs.make(task_id, 3, 2, threads), envs.make(task_id, 3, 2)
     env.reset(SEED)
     undisturbed.reset(SEED)
     state = env.get_state()
@@ -194,6 +196,27 @@ def test_divergence_ends_that_episode_alone(
         assert np.isfinite(step.obs).all()
         assert not step.diverged.any()
     assert env.get_state()["n_diverged"].tolist() == [0, 1, 0]
+    env.close()
+
+
+def test_divergence_within_a_chunk_keeps_the_finite_steps() -> None:
+    # In free flight at 1e6 m/s, 1.5 steps before MuJoCo's largest number: the second step is beyond it.
+    one_step, two_steps = envs.make("halfcheetah", 1, 1), envs.make("halfcheetah", 1, 2)
+    one_step.reset(0)
+    state = one_step.get_state()
+    forward_m, height_m, forward_velocity_m_s = 1, 2, 10
+    state["physics"][0, forward_m] = 1e10 - 1.5 * 0.05 * 1e6
+    state["physics"][0, height_m] = 100
+    state["physics"][0, forward_velocity_m_s] = 1e6
+    one_step.set_state(state)
+    two_steps.set_state(state)
+    finite = one_step.step_chunk(np.zeros((1, 1, 6)))
+    step = two_steps.step_chunk(np.zeros((1, 2, 6)))
+    assert not finite.diverged[0]
+    assert step.diverged[0]
+    assert step.n_steps[0] == 2
+    assert step.reward[0] == finite.reward[0]
+    np.testing.assert_array_equal(step.final_obs, finite.final_obs)
 
 
 def test_bad_actions_name_the_place_and_move_nothing() -> None:
