@@ -60,9 +60,10 @@ def read_d4rl(path: Path, task: TaskSpec, max_episodes: int | None = None) -> li
         )
         states = _read_states(file, path, len(action))
     ends = np.flatnonzero((terminal != 0) | (timeout != 0)) + 1
+    starts = np.concatenate([[0], ends])[:-1]
     episodes = [
         Episode(obs[i:j], action[i:j], reward[i:j], bool(terminal[j - 1]), None if states is None else states[i:j])
-        for i, j in zip([0, *ends[:-1]], ends, strict=True)
+        for i, j in zip(starts, ends, strict=True)
         if reward[i:j].sum() > 0
     ]
     if not episodes:

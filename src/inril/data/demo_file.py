@@ -139,9 +139,10 @@ def read_demos(path: Path, task: TaskSpec) -> Demos:
             action.append(arrays["actions"].astype(np.float32, copy=False))
         ends = np.cumsum([len(part) for part in obs], dtype=np.int64)
         _check_total(file, path, int(ends[-1]))
-        recorded = file.attrs.get("content_sha256", "none")
+        recorded = file.attrs.get("content_sha256", "nothing there")
     if recorded != digest.hexdigest():
-        raise InputError(path, field="content_sha256", expected=str(recorded), got=digest.hexdigest(), hint=_REMAKE)
+        expected = f"the hash of the arrays, {digest.hexdigest()}"
+        raise InputError(path, field="content_sha256", expected=expected, got=str(recorded), hint=_REMAKE)
     return Demos(np.concatenate(obs), np.concatenate(action), ends)
 
 

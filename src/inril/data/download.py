@@ -48,6 +48,7 @@ def fetch(
             _download(url, part, retries, timeout_s, backoff_s)
         candidate = path if path.exists() else part
         digest = _sha256(candidate)
+        _validator_of(part).unlink(missing_ok=True)
         if expected is not None and digest != expected:
             candidate.unlink()
             raise _mismatch(url, expected, digest, record if sha256 is None else None)
@@ -55,7 +56,6 @@ def fetch(
             write_atomically(record, f"{digest}  {path.name}\n".encode())
         if candidate is part:
             part.replace(path)
-            _validator_of(part).unlink(missing_ok=True)
     except OSError as error:
         raise write_error(path, error) from None
 

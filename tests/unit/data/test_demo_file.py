@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import inril
+from inril.config import TaskSpec
+from inril.data.demo_file import Episode, demo_returns, read_demos, read_provenance, write_demos
+from inril.errors import InputError
+from inril.numerics import VERSIONS
+
+MakeEpisodes = Callable[..., list[Episode]]
+
+
+def message(path: Path, task: TaskSpec) -> str:
+    with pytest.raises(InputError) as caught:
+        read_demos(path, task)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text.replace(str(path), "FILE")
+
+
+def replace(path: Path, name: str, array: np.ndarray) -> None:
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = array
+
+
+def remove(path: Path, name: str) -> None:
+    with h5py.File(path, "r+") as file:
+        del file[name]
+
+
+def test_round_trip(demo_path: Path, task: TaskSpec, make_episodes: MakeEpisodes) -> None:
+    demos = read_demos(demo_path, task)
+    episodes = make_episodes([5, 9, 7, 3, 8, 6, 4])
+    np.testing.assert_array_equal(demos.obs, np.concatenate([episode.obs for episode in episodes]))
+    np.testing.assert_array_equal(demos.action, np.concatenate([episode.action for episode in episodes]))
+    np.testing.assert_array_equal(demos.episode_ends, [5, 14, 21, 24, 32, 38, 42])
+    assert (demos.obs.dtype, demos.action.dtype, demos.episode_ends.dtype) == (np.float32, np.float32, np.int64)
+
+
+def test_order_follows_the_number_and_not_the_name(tmp_path: Path, task: TaskSpec, make_episodes: MakeEpisodes) -> None:
+    lengths = list(range(1, 13))
+    write_demos(tmp_path / "demos.hdf5", task, make_episodes(lengths), {})
+    np.testing.assert_array_equal(read_demos(tmp_path / "demos.hdf5", task).episode_ends, np.cumsum(lengths))
+
+
+def test_returns_are_for_reports(demo_path: Path, make_episodes: MakeEpisodes) -> None:
+    returns, lengths = demo_returns(demo_path)
+    np.testing.assert_allclose(returns, [e.reward.sum() for e in make_episodes([5, 9, 7, 3, 8, 6, 4])], rtol=1e-6)
+    np.testing.assert_array_equal(lengths, [5, 9, 7, 3, 8, 6, 4])
+
+
+def test_layout_is_that_of_robomimic(demo_path: Path) -> None:
+    with h5py.File(demo_path) as file:
+        assert file["data"].attrs["total"] == 42
+        assert '"type": 2' in file["data"].attrs["env_args"]
+        assert file["data/demo_1"].attrs["num_samples"] == 9
+        assert file["data/demo_1/dones"][-1] == 1  # terminal
+        assert file["data/demo_0/dones"][-1] == 0  # time limit
+        assert file["data/demo_0/states"].shape == (5, 4)
+        masks = [name for part in ("train", "valid") for name in file[f"mask/{part}"]]
+    assert sorted(masks) == [f"demo_{i}".encode() for i in range(7)]
+
+
+def test_robomimic_opens_the_file(demo_path: Path) -> None:
+    dataset = pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
+    sequences = dataset.SequenceDataset(
+        str(demo_path),
+        obs_keys=["flat"],
+        dataset_keys=["actions", "rewards", "dones"],
+        seq_length=4,
+        load_next_obs=False,
+        filter_by_attribute="valid",
+    )
+    with h5py.File(demo_path) as file:
+        demo = file["mask/valid"][0].decode()
+        first = file[f"data/{demo}/obs/flat"][:4]
+        n_steps = sum(file[f"data/{name.decode()}"].attrs["num_samples"] for name in file["mask/valid"])
+    assert len(sequences) == n_steps
+    np.testing.assert_array_equal(sequences[0]["obs"]["flat"][: len(first)], first)
+
+
+def test_provenance_records_source_versions_and_content(demo_path: Path) -> None:
+    provenance = read_provenance(demo_path)
+    content = provenance.pop("content_sha256")
+    assert isinstance(content, str)
+    assert len(content) == 64
+    assert provenance == {
+        "source": "generated",
+        "seed": 0,
+        "generator_version": VERSIONS["demos"],
+        "inril_version": inril.__version__,
+    }
+
+
+def test_content_hash_depends_on_the_arrays_alone(
+    tmp_path: Path, demo_path: Path, task: TaskSpec, make_episodes: MakeEpisodes
+) -> None:
+    again, other = tmp_path / "again.hdf5", tmp_path / "other.hdf5"
+    write_demos(again, task, make_episodes([5, 9, 7, 3, 8, 6, 4]), {"source": "elsewhere"})
+    write_demos(other, task, make_episodes([5, 9, 7, 3, 8, 6, 4], seed=1), {})
+    hashes = [read_provenance(path)["content_sha256"] for path in (demo_path, again, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_hash_survives_other_compression(demo_path: Path, task: TaskSpec) -> None:
+    with h5py.File(demo_path) as file:
+        obs = file["data/demo_2/obs/flat"][:]
+    replace(demo_path, "data/demo_2/obs/flat", obs)
+    read_demos(demo_path, task)
+
+
+# Bad input
+
+
+def test_missing_file(tmp_path: Path, task: TaskSpec) -> None:
+    assert "FILE: expected an HDF5 file, got nothing there" in message(tmp_path / "demos.hdf5", task)
+
+
+def test_folder_instead_of_file(tmp_path: Path, task: TaskSpec) -> None:
+    assert "FILE: expected a readable file, got Is a directory" in message(tmp_path, task)
+
+
+def test_file_of_another_kind(tmp_path: Path, task: TaskSpec) -> None:
+    path = tmp_path / "demos.hdf5"
+    path.write_text("obs,action\n")
+    assert "FILE: expected an HDF5 file, got another kind of file. Delete the file" in message(path, task)
+    path.write_bytes(b"")
+    assert "FILE: expected an HDF5 file, got an empty file" in message(path, task)
+
+
+@pytest.mark.parametrize("keep", [0.05, 0.5, 0.99])
+def test_truncated_file(demo_path: Path, task: TaskSpec, keep: float) -> None:
+    content = demo_path.read_bytes()
+    demo_path.write_bytes(content[: int(keep * len(content))])
+    assert "FILE: expected a whole HDF5 file, got a truncated or damaged one (" in message(demo_path, task)
+
+
+def test_damaged_data(demo_path: Path, task: TaskSpec) -> None:
+    with h5py.File(demo_path) as file:
+        offset = file["data/demo_1/actions"].id.get_chunk_info(0).byte_offset
+    content = bytearray(demo_path.read_bytes())
+    content[offset : offset + 20] = b"\xff" * 20
+    demo_path.write_bytes(content)
+    assert "FILE: data/demo_1/actions: expected undamaged data, got " in message(demo_path, task)
+
+
+def test_any_flipped_byte_is_noticed_or_harmless(demo_path: Path, task: TaskSpec) -> None:
+    good, content = read_demos(demo_path, task), demo_path.read_bytes()
+    rng = np.random.default_rng(0)
+    for position in rng.integers(len(content), size=100):
+        demo_path.write_bytes(
+            content[:position] + bytes([content[position] ^ rng.integers(1, 256)]) + content[position + 1 :]
+        )
+        try:
+            got = read_demos(demo_path, task)
+        except InputError:
+            continue
+        for a, b in zip(got, good, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["actions", "obs/flat", "rewards", "dones"])
+def test_missing_dataset(demo_path: Path, task: TaskSpec, name: str) -> None:
+    remove(demo_path, f"data/demo_3/{name}")
+    assert message(demo_path, task).startswith(f"FILE: data/demo_3/{name}: expected a dataset, got nothing there")
+
+
+def test_missing_group(demo_path: Path, task: TaskSpec) -> None:
+    remove(demo_path, "data/demo_3/obs")
+    assert message(demo_path, task).startswith("FILE: data/demo_3/obs/flat: expected a dataset, got nothing there")
+    remove(demo_path, "data")
+    assert message(demo_path, task).startswith("FILE: data: expected a group, got nothing there")
+
+
+def test_missing_demonstration(demo_path: Path, task: TaskSpec) -> None:
+    remove(demo_path, "data/demo_3")
+    assert message(demo_path, task).startswith("FILE: data@total: expected 39, got 42")
+
+
+def test_dataset_and_group_confused(demo_path: Path, task: TaskSpec) -> None:
+    replace(demo_path, "data/demo_3", np.zeros(3))
+    assert message(demo_path, task).startswith("FILE: data/demo_3/actions: expected a dataset, got nothing there")
+    remove(demo_path, "data/demo_3")
+    with h5py.File(demo_path, "r+") as file:
+        file.create_group("data/demo_3/actions")
+    assert message(demo_path, task).startswith("FILE: data/demo_3/actions: expected a dataset, got a group")
+    replace(demo_path, "data", np.zeros(3))
+    assert message(demo_path, task).startswith("FILE: data: expected a group, got a dataset")
+
+
+def test_foreign_name(demo_path: Path, task: TaskSpec) -> None:
+    with h5py.File(demo_path, "r+") as file:
+        file.create_group("data/trial_1")
+    assert message(demo_path, task).startswith("FILE: data/trial_1: expected a name like demo_0, got 'trial_1'")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected", "got"),
+    [
+        ("actions", (3, 2), "shape (N, 3)", "shape (3, 2)"),
+        ("actions", (9,), "shape (N, 3)", "shape (9,)"),
+        ("obs/flat", (3, 12), "shape (3, 11)", "shape (3, 12)"),
+        ("obs/flat", (2, 11), "shape (3, 11)", "shape (2, 11)"),
+        ("rewards", (3, 1), "shape (3,)", "shape (3, 1)"),
+    ],
+)
+def test_wrong_shape(
+    demo_path: Path, task: TaskSpec, name: str, shape: tuple[int, ...], expected: str, got: str
+) -> None:
+    replace(demo_path, f"data/demo_3/{name}", np.zeros(shape, dtype=np.float32))
+    assert message(demo_path, task) == f"FILE: data/demo_3/{name}: expected {expected}, got {got}"
+
+
+def test_text_instead_of_numbers(demo_path: Path, task: TaskSpec) -> None:
+    replace(demo_path, "data/demo_3/rewards", np.array([b"a", b"b", b"c"]))
+    assert message(demo_path, task) == "FILE: data/demo_3/rewards: expected numbers, got data of type |S1"
+
+
+@pytest.mark.parametrize(("bad", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
+def test_non_finite_numbers(demo_path: Path, task: TaskSpec, bad: float, shown: str) -> None:
+    obs = np.zeros((3, 11), dtype=np.float32)
+    obs[2, 4] = bad
+    replace(demo_path, "data/demo_3/obs/flat", obs)
+    assert (
+        message(demo_path, task) == f"FILE: data/demo_3/obs/flat: expected finite numbers, got {shown} at index (2, 4)"
+    )
+
+
+def test_no_demonstrations(demo_path: Path, task: TaskSpec) -> None:
+    for i in range(7):
+        remove(demo_path, f"data/demo_{i}")
+    assert message(demo_path, task).startswith("FILE: data: expected at least one demonstration, got none")
+
+
+def test_demonstration_without_steps(demo_path: Path, task: TaskSpec) -> None:
+    for name, shape in {
+        "actions": (0, 3),
+        "obs/flat": (0, 11),
+        "rewards": (0,),
+        "dones": (0,),
+        "states": (0, 4),
+    }.items():
+        replace(demo_path, f"data/demo_3/{name}", np.zeros(shape, dtype=np.float32))
+    assert message(demo_path, task).startswith("FILE: data/demo_3: expected at least one step, got none")
+
+
+def test_wrong_count(demo_path: Path, task: TaskSpec) -> None:
+    with h5py.File(demo_path, "r+") as file:
+        file["data/demo_3"].attrs["num_samples"] = 4
+    assert message(demo_path, task).startswith("FILE: data/demo_3@num_samples: expected 3, got 4")
+
+
+def test_other_task(demo_path: Path, task: TaskSpec) -> None:
+    other = task.model_copy(update={"id": "walker2d"})
+    assert message(demo_path, other) == "FILE: data@env_args: expected task 'walker2d', got task 'hopper'"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("{", "expected JSON, got '{'"), ("{}", "expected task 'hopper', got no task"), ("[1]", "got no task")],
+)
+def test_unusable_env_args(demo_path: Path, task: TaskSpec, text: str, complaint: str) -> None:
+    with h5py.File(demo_path, "r+") as file:
+        file["data"].attrs["env_args"] = text
+    assert complaint in message(demo_path, task)
+
+
+def test_changed_content(demo_path: Path, task: TaskSpec) -> None:
+    with h5py.File(demo_path, "r+") as file:
+        recorded = file.attrs["content_sha256"]
+        file["data/demo_3/actions"][1, 1] += 0.001
+    complaint = message(demo_path, task)
+    assert complaint.startswith("FILE: content_sha256: expected the hash of the arrays, ")
+    assert f", got {recorded}. Delete the file" in complaint
+
+
+def test_missing_hash(demo_path: Path, task: TaskSpec) -> None:
+    with h5py.File(demo_path, "r+") as file:
+        del file.attrs["content_sha256"]
+    assert ", got nothing there. Delete the file" in message(demo_path, task)
+
+
+# Writing
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"action": np.full((5, 3), np.nan)}, "data/demo_0/actions: expected finite numbers, got nan at index (0, 0)"),
+        ({"obs": np.zeros((4, 11))}, "data/demo_0/obs/flat: expected shape (5, 11), got shape (4, 11)"),
+        ({"action": np.zeros((0, 3))}, "data/demo_0: expected at least one step, got none"),
+    ],
+)
+def test_bad_episodes_are_not_written(
+    demo_path: Path, task: TaskSpec, make_episodes: MakeEpisodes, change: dict[str, np.ndarray], complaint: str
+) -> None:
+    before = demo_path.read_bytes()
+    with pytest.raises(InputError) as caught:
+        write_demos(demo_path, task, [make_episodes([5])[0]._replace(**change)], {})
+    assert complaint in str(caught.value)
+    assert demo_path.read_bytes() == before
+
+
+def test_nothing_to_write(tmp_path: Path, task: TaskSpec) -> None:
+    with pytest.raises(InputError, match="data: expected at least one demonstration, got none"):
+        write_demos(tmp_path / "demos.hdf5", task, [], {})
+
+
+def test_unwritable_folder(tmp_path: Path, task: TaskSpec, make_episodes: MakeEpisodes) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"demos\.hdf5: expected a place that can be written, got "):
+        write_demos(tmp_path / "file" / "demos.hdf5", task, make_episodes([5]), {})
+
+
+def test_full_disk_leaves_the_old_file_and_nothing_else(
+    demo_path: Path, task: TaskSpec, make_episodes: MakeEpisodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = demo_path.read_bytes()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"expected room on the disk, got No space left on device"):
+        write_demos(demo_path, task, make_episodes([50]), {})
+    assert demo_path.read_bytes() == before
+    assert list(demo_path.parent.iterdir()) == [demo_path]
+
+
+def test_killed_writer_leaves_a_whole_file(
+    demo_path: Path, task: TaskSpec, make_episodes: MakeEpisodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_forever() -> None:
+        while True:
+            write_demos(demo_path, task, make_episodes([40] * 7), {})
+
+    for wait_s in np.linspace(0.01, 0.08, 8):
+        writer = multiprocessing.get_context("fork").Process(target=write_forever)
+        writer.start()
+        time.sleep(wait_s)
+        writer.kill()
+        writer.join()
+        assert len(read_demos(demo_path, task).episode_ends) == 7
+
+
+def test_leftover_of_a_killed_writer_is_ignored(demo_path: Path, task: TaskSpec, make_episodes: MakeEpisodes) -> None:
+    (demo_path.parent / f".{demo_path.name}.tmp").write_text("half a file")
+    write_demos(demo_path, task, make_episodes([4, 4]), {})
+    assert len(read_demos(demo_path, task).episode_ends) == 2
