@@ -1,0 +1,142 @@
+"""Collects the metrics of a figure's runs into one tidy table: all that the figure needs, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from inril.config import PanelRuns, TableSpec
+from inril.errors import InputError
+from inril.files import write_atomically
+
+RUN = ("task", "method", "separation", "m", "seed")
+RUN_COLUMNS = (*RUN, "itr", "env_steps", "split", "metric", "value")
+TABLE_COLUMNS = ("panel", *RUN, "env_steps", "metric", "value")
+# Printed on every figure: how much of each kind of learning an arm got.
+RL_UPDATES, IL_UPDATES = "train/n_rl_updates", "train/n_il_updates"
+
+_TEXT: dict[Hashable, type[str]] = dict.fromkeys(("task", "method", "separation", "m", "split", "metric"), str)
+_NUMBERS = ("seed", "itr", "env_steps", "value")
+
+
+def run(spec: TableSpec, metrics: Sequence[Path], out: Path) -> None:
+    """Write the table of a figure.
+
+    Args:
+        spec: panels and metrics.
+        metrics: metrics.csv of every run; one that several panels share is given once.
+        out: CSV file, replaced only if all runs are sound.
+
+    Raises:
+        InputError: a run is unreadable, lacks a column or metric, belongs to no panel or is given twice.
+    """
+    table = build_table(spec, {path: read_run(path) for path in metrics})
+    write_atomically(out, table.to_csv(index=False).encode())
+
+
+def read_run(path: Path) -> pd.DataFrame:
+    """Read and check the metrics of one run, each metric named split/metric.
+
+    Raises:
+        InputError: the file is not the metrics of exactly one run.
+    """
+    frame = read_csv(path, RUN_COLUMNS, _NUMBERS)
+    for column in RUN:
+        values = frame[column].unique()
+        if len(values) > 1:
+            got = ", ".join(map(str, values))
+            raise InputError(path, field=column, expected="one run in one file", got=got)
+    return frame.assign(metric=frame["split"] + "/" + frame["metric"])
+
+
+def build_table(spec: TableSpec, runs: dict[Path, pd.DataFrame]) -> pd.DataFrame:
+    """Sort checked runs into panels.
+
+    Returns:
+        `TABLE_COLUMNS`, in the order of panels, m (RL only last), seed, metric and env steps.
+    """
+    _refuse_twins(runs)
+    wanted = [*spec.metrics, RL_UPDATES, IL_UPDATES]
+    parts = []
+    placed: set[Path] = set()
+    for panel in spec.panels:
+        members = [path for path, frame in runs.items() if belongs(frame, panel)]
+        if not members:
+            raise InputError("--metrics", field=f"panel {panel.label}", expected=_describe(panel), got="no such run")
+        placed.update(members)
+        for path in sorted(members, key=lambda path: run_order(runs[path])):
+            parts.append(_select(path, runs[path], wanted).assign(panel=panel.label))
+    for path in runs.keys() - placed:
+        expected = "; or ".join(_describe(panel) for panel in spec.panels)
+        raise InputError(path, expected=f"a run of a panel: {expected}", got=_identity(runs[path]))
+    return pd.concat(parts, ignore_index=True)[list(TABLE_COLUMNS)]
+
+
+def belongs(frame: pd.DataFrame, panel: PanelRuns) -> bool:
+    """Tell whether a run is in a panel; RL only, which separates nothing, is in every panel of its task and method."""
+    first = frame.iloc[0]
+    separation = "none" if first["m"] == "inf" else panel.separation
+    return bool(first["task"] == panel.task and first["method"] == panel.method and first["separation"] == separation)
+
+
+def run_order(frame: pd.DataFrame) -> tuple[float, int]:
+    """Sort key of a run inside a panel: m as a number, then seed."""
+    return float(frame["m"].iloc[0]), int(frame["seed"].iloc[0])
+
+
+def read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV file whose text stays text ("inf" is an m, not a number).
+
+    Raises:
+        InputError: the file is missing, empty or no CSV, lacks a column, or holds something else where numbers belong.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={"value": ["nan"]})
+    except FileNotFoundError:
+        raise InputError(path, expected="a CSV file", got="nothing there") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(path, expected="a CSV file", got=" ".join(str(error).split())) from None
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        got = ", ".join(map(str, frame.columns))
+        raise InputError(path, field="columns", expected=", ".join(missing), got=got, hint="Run the job again")
+    if frame.empty:
+        raise InputError(path, expected="at least one row", got="only a header", hint="Run the job again")
+    for column in numbers:
+        parsed = pd.to_numeric(frame[column], errors="coerce")
+        wrong = frame.loc[parsed.isna() & frame[column].notna(), column]
+        if not wrong.empty:
+            where = f"{column}, line {wrong.index[0] + 2}"
+            raise InputError(path, field=where, expected="a number", got=repr(wrong.iloc[0]))
+    return frame
+
+
+def _select(path: Path, frame: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
+    for metric in wanted:
+        if not (frame["metric"] == metric).any():
+            got = ", ".join(frame["metric"].unique())
+            raise InputError(path, field="metric", expected=metric, got=got)
+    order = {metric: rank for rank, metric in enumerate(wanted)}
+    chosen = frame[frame["metric"].isin(wanted) & frame["value"].notna()]
+    return chosen.sort_values(
+        ["metric", "env_steps"], key=lambda column: column.map(order) if column.name == "metric" else column
+    )
+
+
+def _refuse_twins(runs: dict[Path, pd.DataFrame]) -> None:
+    seen: dict[str, Path] = {}
+    for path, frame in runs.items():
+        identity = _identity(frame)
+        if identity in seen:
+            raise InputError(path, expected="each run once", got=f"the run of {seen[identity]} ({identity})")
+        seen[identity] = path
+
+
+def _identity(frame: pd.DataFrame) -> str:
+    return ", ".join(f"{column} {frame[column].iloc[0]}" for column in RUN)
+
+
+def _describe(panel: PanelRuns) -> str:
+    return f"task {panel.task}, method {panel.method}, separation {panel.separation} (or none for m inf)"

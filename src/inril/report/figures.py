@@ -1,0 +1,264 @@
+"""Draws figures from tables: rows are metrics, columns are panels, one colour per m.
+
+A figure prints what its numbers rest on: budget, env steps, seeds, RL and IL updates of every arm, kind of interval.
+The same table and settings give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from textwrap import fill
+from typing import Any, Literal, NamedTuple
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from inril.config import FigureSpec, PanelConfig, SmoothingConfig
+from inril.errors import InputError
+from inril.files import write_atomically
+from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS, read_csv
+from inril.report.statistics import MIN_SEEDS, Array, on_common_grid, savgol, stratified_iqm
+
+Dashes = tuple[float, tuple[float, ...]] | Literal["-"]
+
+RL_ONLY = "inf"
+LABELS = {
+    "eval/return": "Return",
+    "eval/success": "Success rate",
+    "train/return": "Return in training",
+    "probe_train/il_loss": "IL loss",
+    "probe_holdout/il_loss": "IL loss (held out)",
+}
+FORMATS = ("pdf", "png")
+# No dates and versions in the files: the same figure is the same bytes.
+_METADATA: dict[str, dict[Any, None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+_COLUMN_INCHES, _ROW_INCHES, _FRAME_INCHES = 3.4, 1.9, 0.85
+_NOTE_CHARACTERS = 70  # of a footnote that fits under one column
+_FAINT, _BAND = 0.35, 0.15
+_ABOVE = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": "small", "color": "0.35"}
+# Neighbouring arms also differ in their dashes: for print without colour, and for eyes that tell few greens apart.
+_SOLID: Dashes = "-"
+_DASHED: Dashes = (0, (4, 1))
+# A row whose values span more than this is drawn on a logarithmic axis.
+_LOG_SPAN = 30.0
+
+
+class Arm(NamedTuple):
+    """One line of a panel: RL only or one m, over its seeds."""
+
+    m: str
+    color: str
+    dashes: Dashes
+    label: str
+    runs: pd.DataFrame
+
+    def curves(self, metric: str) -> list[tuple[Array, Array]]:
+        """Return env steps (n,) and values (n,) of each seed."""
+        rows = self.runs[self.runs["metric"] == metric]
+        return [
+            (seed["env_steps"].to_numpy(float), seed["value"].to_numpy(float))
+            for _, seed in rows.groupby("seed", sort=True)
+        ]
+
+
+def run(spec: FigureSpec, table: Path, out: Sequence[Path]) -> None:
+    """Draw a figure into one file per format.
+
+    Raises:
+        InputError: the table lacks something that the figure shows, or a colour or file format is unknown.
+    """
+    for path in out:
+        if path.suffix[1:] not in FORMATS:
+            raise InputError(path, expected=f"a file name ending in one of {', '.join(FORMATS)}", got=path.suffix)
+    frame = read_csv(table, TABLE_COLUMNS, ("seed", "env_steps", "value"))
+    panels = [panel_arms(spec, panel, frame, table) for panel in spec.figure.panels]
+    with mpl.rc_context(_style(spec.plot.font_size)):
+        figure = draw(spec, panels)
+        for path in out:
+            write_atomically(path, _render(figure, path.suffix[1:]))
+        plt.close(figure)
+
+
+def panel_arms(spec: FigureSpec, panel: PanelConfig, frame: pd.DataFrame, table: Path) -> list[Arm]:
+    """Split a panel's rows into arms, RL only first, colours in the order of m.
+
+    Raises:
+        InputError: the panel, a metric or the counts of updates are missing from the table.
+    """
+    rows = frame[frame["panel"] == panel.label]
+    for metric in (*spec.figure.metrics, RL_UPDATES, IL_UPDATES):
+        if not (rows["metric"] == metric).any():
+            raise InputError(
+                table, field=f"panel {panel.label}", expected=f"rows of {metric}", got="none", hint="Aggregate again"
+            )
+    if not is_color_like(spec.plot.rl_color):
+        raise InputError("plot", field="rl_color", expected="a colour of matplotlib", got=repr(spec.plot.rl_color))
+    finite = sorted(set(rows["m"]) - {RL_ONLY}, key=int)
+    colors = [spec.plot.rl_color, *_palette(spec.plot.palette, len(finite))]
+    rl_updates = _last(rows, RL_UPDATES)
+    with_rl = bool((rl_updates != rl_updates.iloc[0]).any())
+    arms: list[Arm] = []
+    for rank, (m, color) in enumerate(zip([RL_ONLY, *finite], colors, strict=True)):
+        of_arm = rows[rows["m"] == m]
+        if not of_arm.empty:
+            dashes = _SOLID if m == RL_ONLY or rank % 2 else _DASHED
+            arms.append(Arm(m, color, dashes, _arm_label(m, of_arm, with_rl), of_arm))
+    return arms
+
+
+def draw(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> Figure:
+    """Draw all panels; call inside the figure's style."""
+    metrics = spec.figure.metrics
+    size = (_COLUMN_INCHES * len(panels), _ROW_INCHES * len(metrics) + _FRAME_INCHES)
+    figure, axes = plt.subplots(len(metrics), len(panels), figsize=size, squeeze=False, layout="constrained")
+    for column, (panel, arms) in enumerate(zip(spec.figure.panels, panels, strict=True)):
+        for row, metric in enumerate(metrics):
+            _draw_axes(axes[row, column], arms, metric, spec.plot.smoothing)
+        axes[0, column].set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=14)
+        axes[0, column].annotate(_facts(arms), (0, 1), (0, 4), **_ABOVE)
+        axes[-1, column].set_xlabel("Environment steps")
+        _draw_legend(axes[-1, column], arms)
+    for row, metric in enumerate(metrics):
+        axes[row, 0].set_ylabel(LABELS.get(metric, metric))
+    figure.align_ylabels()
+    n_seeds = {_n_seeds(arm) for arms in panels for arm in arms}
+    note = fill(_footnote(spec, n_seeds), _NOTE_CHARACTERS * len(panels))
+    figure.supxlabel(note, fontsize="small", color="0.35")
+    return figure
+
+
+def _draw_axes(ax: Axes, arms: Sequence[Arm], metric: str, smoothing: SmoothingConfig | None) -> None:
+    values = np.concatenate([curve for arm in arms for _, curve in arm.curves(metric)])
+    if values.min() > 0 and values.max() > _LOG_SPAN * values.min():
+        ax.set_yscale("log")
+    # RL only is the yardstick: drawn last, on top.
+    for arm in reversed(arms):
+        _draw_arm(ax, arm, metric, smoothing)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.margins(x=0.01)
+
+
+def _draw_arm(ax: Axes, arm: Arm, metric: str, smoothing: SmoothingConfig | None) -> None:
+    curves = arm.curves(metric)
+    steps, values = on_common_grid(curves)
+    if len(curves) < MIN_SEEDS:
+        center = values.mean(axis=0)
+        for seed_steps, seed_values in curves if len(curves) > 1 else ():
+            ax.plot(seed_steps, seed_values, color=arm.color, alpha=_FAINT, linewidth=0.6)
+    else:
+        # One generator per line, so that an arm's interval does not depend on which others are drawn.
+        interval = stratified_iqm(values[:, None], np.random.default_rng(0))
+        center = interval.estimate
+        ax.fill_between(steps, interval.low, interval.high, color=arm.color, alpha=_BAND, linewidth=0)
+    if smoothing is not None:
+        ax.plot(steps, center, color=arm.color, alpha=_FAINT, linewidth=0.6)
+        center = savgol(center, smoothing.window, smoothing.order)
+    width = 1.8 if arm.m == RL_ONLY else 1.3
+    ax.plot(steps, center, color=arm.color, linestyle=arm.dashes, linewidth=width)
+
+
+def _draw_legend(ax: Axes, arms: Sequence[Arm]) -> None:
+    handles = [Line2D([], [], color=arm.color, linestyle=arm.dashes, linewidth=1.8, label=arm.label) for arm in arms]
+    ax.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.3),
+        ncols=3 if max(len(arm.label) for arm in arms) < 20 else 2,
+        fontsize="small",
+        handlelength=1.9,
+        columnspacing=1.0,
+    )
+
+
+def _arm_label(m: str, runs: pd.DataFrame, with_rl: bool) -> str:
+    counts = [] if m == RL_ONLY else [f"{_span(_last(runs, IL_UPDATES))} IL"]
+    if with_rl:
+        counts.append(f"{_span(_last(runs, RL_UPDATES))} RL")
+    name = "RL only" if m == RL_ONLY else f"m = {m}"
+    return f"{name} ({', '.join(counts)})" if counts else name
+
+
+def _facts(arms: Sequence[Arm]) -> str:
+    """Return what a panel's lines rest on."""
+    runs = pd.concat([arm.runs for arm in arms])
+    env_steps = _span(runs.groupby(["m", "seed"])["env_steps"].max())
+    seeds = _span(pd.Series([_n_seeds(arm) for arm in arms]))
+    plural = "seed" if seeds == "1" else "seeds"
+    return f"{env_steps} env steps, {seeds} {plural}, {_span(_last(runs, RL_UPDATES))} RL updates"
+
+
+def _footnote(spec: FigureSpec, n_seeds: set[int]) -> str:
+    """Return the budget, the kind of interval and what was smoothed."""
+    parts = [f"Budget: {spec.budget}."]
+    if n_seeds == {1}:
+        parts.append("One seed, no interval.")
+    elif min(n_seeds) < MIN_SEEDS:
+        parts.append(f"Thin: each seed, thick: mean (below {MIN_SEEDS} seeds no interval).")
+    if max(n_seeds) >= MIN_SEEDS:
+        parts.append("Line: interquartile mean, band: 95 % stratified bootstrap interval.")
+    if spec.plot.smoothing is not None:
+        parts.append(f"Smoothed (Savitzky-Golay, window {spec.plot.smoothing.window}), faint: raw.")
+    return " ".join(parts)
+
+
+def _last(runs: pd.DataFrame, metric: str) -> pd.Series[Any]:
+    """Return the final value of a count in every run."""
+    return runs[runs["metric"] == metric].groupby(["m", "seed"])["value"].max()
+
+
+def _span(values: pd.Series[Any]) -> str:
+    low, high = f"{values.min():,.0f}", f"{values.max():,.0f}"
+    return low if low == high else f"{low}–{high}"
+
+
+def _n_seeds(arm: Arm) -> int:
+    return int(arm.runs["seed"].nunique())
+
+
+def _palette(name: str, n: int) -> list[str]:
+    try:
+        return list(sns.color_palette(name, n).as_hex())
+    except ValueError:
+        raise InputError("plot", field="palette", expected="a palette of seaborn", got=repr(name)) from None
+
+
+def _style(font_size: float) -> dict[Any, Any]:
+    with sns.axes_style("ticks"):
+        base = dict(sns.axes_style())
+    return base | {
+        "font.size": font_size,
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "axes.titlesize": font_size,
+        "axes.labelsize": font_size,
+        "xtick.labelsize": "small",
+        "ytick.labelsize": "small",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.6,
+        "axes.grid": True,
+        "grid.color": "0.92",
+        "grid.linewidth": 0.5,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "legend.frameon": False,
+        "pdf.fonttype": 42,
+        "savefig.dpi": 200,
+    }
+
+
+def _render(figure: Figure, suffix: str) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format=suffix, metadata=_METADATA[suffix])
+    return buffer.getvalue()

@@ -1,0 +1,142 @@
+"""Statistics over few seeds, as pure functions on arrays.
+
+Below `MIN_SEEDS` seeds an interval would promise more than it knows: each seed is shown. From there on: the
+interquartile mean with a stratified bootstrap interval, after Agarwal et al. 2021 ("Deep Reinforcement Learning at the
+Edge of the Statistical Precipice"). Unlike their library, everything random draws from the generator that is passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal, stats
+
+Array = NDArray[np.float64]
+
+MIN_SEEDS = 5
+TRIM = 0.25
+
+
+class Interval(NamedTuple):
+    """An estimate with the bounds of its confidence interval, all of one shape."""
+
+    estimate: Array
+    low: Array
+    high: Array
+
+
+def iqm(scores: Array, axis: int = 0) -> Array:
+    """Return the interquartile mean: the mean of the middle half."""
+    return np.asarray(stats.trim_mean(scores, TRIM, axis=axis))
+
+
+def stratified_iqm(scores: Array, rng: np.random.Generator, level: float = 0.95, n_boot: int = 2000) -> Interval:
+    """Interquartile mean over runs and tasks; the bootstrap draws runs anew within each task.
+
+    Args:
+        scores: (R, T, ...) of R runs on T tasks; further axes (points of a curve) keep their runs together.
+        rng: source of the resampling.
+        level: coverage of the interval.
+        n_boot: number of resamples.
+
+    Returns:
+        Interval of shape (...).
+    """
+    n_runs, n_tasks, *rest = scores.shape
+    drawn = rng.integers(n_runs, size=(n_boot, n_runs, n_tasks))
+    samples = scores[drawn, np.arange(n_tasks)]  # (n_boot, R, T, ...)
+    estimates = iqm(samples.reshape(n_boot, n_runs * n_tasks, *rest), axis=1)
+    return Interval(iqm(scores.reshape(n_runs * n_tasks, *rest)), *_percentiles(estimates, level))
+
+
+def t_interval(values: Array, level: float = 0.95) -> Interval:
+    """Student's t interval of the mean over seeds.
+
+    Args:
+        values: (R, ...), one per seed.
+        level: coverage of the interval.
+
+    Raises:
+        ValueError: fewer than two seeds say nothing about their spread.
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"a t interval needs at least 2 seeds, got {n}")
+    mean = values.mean(axis=0)
+    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
+    return Interval(mean, mean - half, mean + half)
+
+
+def hierarchical_gain(
+    before: Sequence[Array],
+    after: Sequence[Array],
+    rng: np.random.Generator,
+    level: float = 0.95,
+    n_boot: int = 2000,
+) -> Interval:
+    """Mean gain with an interval that covers both the choice of seeds and the episodes of each evaluation.
+
+    Args:
+        before: per seed the returns (n,) of evaluation episodes before training; lengths may differ.
+        after: the same seeds' after training.
+        rng: source of the resampling: seeds first, then episodes within each drawn seed.
+        level: coverage of the interval.
+        n_boot: number of resamples.
+
+    Returns:
+        Interval of shape ().
+    """
+    n_seeds = len(before)
+    if n_seeds != len(after) or n_seeds == 0:
+        raise ValueError(f"the same seeds are needed before and after, got {n_seeds} and {len(after)}")
+    # A seed drawn twice draws its episodes twice: (n_seeds, n_boot, draws).
+    redrawn = np.stack(
+        [
+            _resampled_means(late, (n_boot, n_seeds), rng) - _resampled_means(early, (n_boot, n_seeds), rng)
+            for early, late in zip(before, after, strict=True)
+        ]
+    )
+    seeds = rng.integers(n_seeds, size=(n_boot, n_seeds))
+    gains = redrawn[seeds, np.arange(n_boot)[:, None], np.arange(n_seeds)].mean(axis=1)
+    estimate = np.mean([late.mean() - early.mean() for early, late in zip(before, after, strict=True)])
+    return Interval(np.asarray(estimate), *_percentiles(gains, level))
+
+
+def change(curves: Array) -> Array:
+    """Return last minus first of each curve: (R, X) -> (R,)."""
+    return curves[:, -1] - curves[:, 0]
+
+
+def on_common_grid(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Bring one arm's seeds onto one axis, since no two runs count exactly the same environment steps.
+
+    Args:
+        curves: per seed its env steps (n,), increasing, and values (n,).
+
+    Returns:
+        grid (X,): the first seed's env steps, as far as all seeds reach; values (R, X), linearly interpolated.
+    """
+    first = max(steps[0] for steps, _ in curves)
+    last = min(steps[-1] for steps, _ in curves)
+    inner = curves[0][0]
+    grid = np.unique(np.concatenate([[first], inner[(inner > first) & (inner < last)], [last]]))
+    return grid, np.stack([np.interp(grid, steps, values) for steps, values in curves])
+
+
+def savgol(values: Array, window: int, order: int) -> Array:
+    """Smooth along the last axis with a Savitzky-Golay filter; curves too short for the window stay as they are."""
+    if values.shape[-1] < window:
+        return values
+    return np.asarray(signal.savgol_filter(values, window, order, axis=-1))
+
+
+def _resampled_means(values: Array, size: tuple[int, int], rng: np.random.Generator) -> Array:
+    return np.asarray(values[rng.integers(len(values), size=(*size, len(values)))].mean(axis=-1))
+
+
+def _percentiles(samples: Array, level: float) -> tuple[Array, Array]:
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
