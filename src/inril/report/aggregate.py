@@ -93,7 +93,7 @@ def read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.D
         InputError: the file is missing, empty or no CSV, lacks a column, or holds something else where numbers belong.
     """
     try:
-        frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={"value": ["nan"]})
+        frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={"value": ["", "nan"]})
     except FileNotFoundError:
         raise InputError(path, expected="a CSV file", got="nothing there") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -114,15 +114,14 @@ def read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.D
 
 
 def _select(path: Path, frame: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
-    for metric in wanted:
-        if not (frame["metric"] == metric).any():
-            got = ", ".join(frame["metric"].unique())
-            raise InputError(path, field="metric", expected=metric, got=got)
-    order = {metric: rank for rank, metric in enumerate(wanted)}
-    chosen = frame[frame["metric"].isin(wanted) & frame["value"].notna()]
-    return chosen.sort_values(
-        ["metric", "env_steps"], key=lambda column: column.map(order) if column.name == "metric" else column
-    )
+    known = frame[frame["value"].notna()]
+    rank = {metric: number for number, metric in enumerate(wanted)}
+    missing = [metric for metric in wanted if metric not in set(known["metric"])]
+    if missing:
+        got = ", ".join(known["metric"].unique())
+        raise InputError(path, field="metric", expected=", ".join(missing), got=got)
+    chosen = known[known["metric"].isin(wanted)]
+    return chosen.assign(rank=chosen["metric"].map(rank)).sort_values(["rank", "env_steps"], kind="stable")
 
 
 def _refuse_twins(runs: dict[Path, pd.DataFrame]) -> None:
