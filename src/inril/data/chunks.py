@@ -122,7 +122,7 @@ def chunk_starts(episode_ends: IntArray, horizon_steps: int, episode_ids: IntArr
         horizon_steps: Tp, length of a chunk.
         episode_ids: episodes to cut.
 
-    Source: DPPO, agent/dataset/sequence.py.
+    Source: windows as in DPPO pre-training.
     """
     first, end = _bounds(episode_ends, episode_ids)
     return _ranges(first, end - horizon_steps + 1)

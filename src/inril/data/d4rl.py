@@ -50,7 +50,7 @@ def read_d4rl(path: Path, task: TaskSpec, max_episodes: int | None = None) -> li
     Raises:
         InputError: naming the file, the dataset, what was expected and what was found.
 
-    Source: DPPO, script/dataset/process_d4rl_dataset.py.
+    Source: DPPO, script/dataset/.
     """
     with open_hdf5(path) as file:
         action = read_array(file, path, "actions", (None, task.action_dim))

@@ -40,9 +40,9 @@ def fetch(
         InputError: the address is wrong, the server stays unreachable, the disk is full or the checksum differs.
     """
     record = path.with_name(f"{path.name}.sha256")
-    expected = sha256.lower() if sha256 is not None else _recorded(record)
     part = path.with_name(f"{path.name}.part")
     try:
+        expected = sha256.lower() if sha256 is not None else _recorded(record)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _download(url, part, retries, timeout_s, backoff_s)
@@ -61,7 +61,8 @@ def fetch(
 
 
 def _recorded(record: Path) -> str | None:
-    return record.read_text().split()[0] if record.exists() else None
+    words = record.read_text().split() if record.exists() else []
+    return words[0] if words else None
 
 
 def _sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ class Normalizer(nn.Module):
         obs_dim: Do.
         action_dim: Da.
 
-    Source: DPPO, script/dataset/process_d4rl_dataset.py and env/gym_utils/wrapper/mujoco_locomotion_lowdim.py.
+    Source: DPPO, script/dataset/ (demonstrations) and env/gym_utils/wrapper/ (environments).
     """
 
     obs_min: Tensor

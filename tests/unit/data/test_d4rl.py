@@ -7,8 +7,9 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import FileServer
+from file_server import FileServer
 
+import inril.thirdparty
 from inril.config import DemosConfig, TaskSpec
 from inril.data import make_demos
 from inril.data.d4rl import read_d4rl
@@ -55,7 +56,7 @@ def save(path: Path, arrays: Arrays) -> Path:
 
 
 def config(task: TaskSpec, server: FileServer, **kwargs: Any) -> DemosConfig:
-    return DemosConfig(task=task, source="d4rl", n_steps=1, url=server.url, **kwargs)
+    return DemosConfig(task=task, source="d4rl", **{"n_steps": 1, "url": server.url, **kwargs})
 
 
 def test_cut_at_terminals_and_timeouts(recording: Path, task: TaskSpec, arrays: Arrays) -> None:
@@ -93,6 +94,15 @@ def test_from_the_web_to_demonstrations(
     assert provenance["source"] == "d4rl"
     assert provenance["url"] == server.url
     np.testing.assert_allclose(provenance["mean_return"], demo_returns(out).returns.mean())
+
+
+def test_default_address_is_that_of_d4rl(
+    tmp_path: Path, recording: Path, task: TaskSpec, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.content = recording.read_bytes()
+    monkeypatch.setattr(inril.thirdparty, "d4rl_url", lambda task_id: f"{server.url}?{task_id}")
+    make_demos(config(task, server, url=None), tmp_path / "d4rl.hdf5")
+    assert read_provenance(tmp_path / "d4rl.hdf5")["url"] == f"{server.url}?hopper"
 
 
 def test_wrong_checksum_writes_nothing(tmp_path: Path, recording: Path, task: TaskSpec, server: FileServer) -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ from inril.config import TaskSpec
 from inril.data.demo_file import Episode, demo_returns, read_demos, read_provenance, write_demos
 from inril.errors import InputError
 from inril.numerics import VERSIONS
+from inril.thirdparty import sequence_dataset
 
 MakeEpisodes = Callable[..., list[Episode]]
 
@@ -74,15 +76,8 @@ def test_layout_is_that_of_robomimic(demo_path: Path) -> None:
 
 
 def test_robomimic_opens_the_file(demo_path: Path) -> None:
-    dataset = pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
-    sequences = dataset.SequenceDataset(
-        str(demo_path),
-        obs_keys=["flat"],
-        dataset_keys=["actions", "rewards", "dones"],
-        seq_length=4,
-        load_next_obs=False,
-        filter_by_attribute="valid",
-    )
+    pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
+    sequences: Any = sequence_dataset(demo_path, seq_length=4, filter_key="valid")
     with h5py.File(demo_path) as file:
         demo = file["mask/valid"][0].decode()
         first = file[f"data/{demo}/obs/flat"][:4]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FileServer
+from file_server import FileServer
 
 import inril.data.download
 from inril.data.download import fetch
