@@ -64,6 +64,12 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
     return TensorFile(tensors, json.loads(header["meta"]))
 
 
+def file_digest(path: Path) -> str:
+    """Return the hash of the contents that a file written by `write_tensors` records."""
+    with safe_open(path, framework="pt") as file:
+        return str(file.metadata()["sha256"])
+
+
 def pack(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split nested dicts into tensors (arrays included) by path "a/b/c" and other values by path."""
     tensors: dict[str, Tensor] = {}

@@ -70,6 +70,9 @@ class Algorithm(Protocol):
     def rl_loss(self, size: int, generator: torch.Generator) -> Tensor:
         """Actor loss on a random part of the current rollout, for diagnostics only."""
 
+    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
+        """Imitation losses to log: `il_loss` over what is fine-tuned, `il_loss_all_steps` comparable to pre-training."""
+
     def act(self, obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
         """Return evaluation chunks (E, Ta, Da) in raw units for raw observations (E, Do)."""
 

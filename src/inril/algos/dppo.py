@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inril.algos.base import Info
 from inril.algos.ppo import PPO, Sample
 from inril.config import DPPOConfig, FinetuneConfig
 from inril.policies.diffusion import (
@@ -94,6 +95,18 @@ class DiffusionHead:
         """Denoising loss of the fine-tuned copy over exactly the steps that are sampled from it."""
         t, eps = draw_noise(chunk, self.n_steps, generator)
         return denoising_loss(self.actor, self.schedule, obs, chunk, t, eps)
+
+    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
+        """Denoising loss over the fine-tuned steps, and over all steps with the network that samples each."""
+        il_loss = self.il_loss(obs, chunk, generator).item()
+        t, eps = draw_noise(chunk, self.schedule.denoising_steps, generator)
+        frozen = t >= self.n_steps
+        total = 0.0
+        for net, part in ((self.policy.denoiser, frozen), (self.actor, ~frozen)):
+            if part.any():
+                loss = denoising_loss(net, self.schedule, obs[part], chunk[part], t[part], eps[part])
+                total += loss.item() * int(part.sum())
+        return {"il_loss": il_loss, "il_loss_all_steps": total / len(t)}
 
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Run the chain with evaluation noise."""

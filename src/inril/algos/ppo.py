@@ -70,6 +70,9 @@ class ActorHead(Protocol):
     def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
         """Imitation loss of a normalised batch."""
 
+    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
+        """Imitation losses to log."""
+
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Evaluation chunks (E, Ta, Da), normalised, for normalised observations."""
 
@@ -186,6 +189,10 @@ class PPO:
     def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
         """Imitation loss of the actor."""
         return self.head.il_loss(obs, chunk, generator)
+
+    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
+        """Imitation losses to log."""
+        return self.head.probe(obs, chunk, generator)
 
     def rl_loss(self, size: int, generator: torch.Generator) -> Tensor:
         """Surrogate on a random part of the rollout."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inril.algos.base import Info
 from inril.algos.ppo import PPO, Sample
 from inril.config import FinetuneConfig, PPOConfig
 from inril.policies.gaussian import GaussianPolicy
@@ -65,6 +66,11 @@ class GaussianHead:
     def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
         """Negative log-likelihood of the demonstrations."""
         return self.policy.bc_loss(obs, chunk, generator)
+
+    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:  # noqa: ARG002
+        """Mean squared error of the mean: unlike the likelihood it does not move with the standard deviation."""
+        error = float((self.policy.mean(obs) - chunk).square().mean())
+        return {"il_loss": error, "il_loss_all_steps": error}
 
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """Return the mean."""

@@ -1,0 +1,105 @@
+"""Two gradients in, one update direction out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from inril.errors import InputError
+
+Aggregator = Callable[[Tensor, Tensor], Tensor]
+
+_TORCHJD = "torchjd."
+# TorchJD's aggregators that suit two gradients and keep no state between calls, with what their constructors need.
+_TORCHJD_ARGUMENTS: dict[str, dict[str, float]] = {
+    "AlignedMTL": {},
+    "CAGrad": {"c": 0.5},
+    "ConFIG": {},
+    "DualProj": {},
+    "IMTLG": {},
+    "MGDA": {},
+    "Mean": {},
+    "PCGrad": {},
+    "Sum": {},
+    "UPGrad": {},
+}
+
+
+def upgrad(g_rl: Tensor, g_il: Tensor, scale: float) -> Tensor:
+    """Project each gradient on the dual cone of both and add them up.
+
+    For two objectives that is: where they conflict (g_rl . g_il < 0), take from each its component along the other
+    as it was; otherwise leave both alone. A zero gradient conflicts with nothing.
+
+    Args:
+        g_rl: (P,) gradient of the reinforcement loss.
+        g_il: (P,) gradient of the imitation loss.
+        scale: s; 1/2 gives UPGrad, 1 gives PCGrad.
+
+    Returns:
+        (P,) s (pi(g_rl) + pi(g_il)); its inner product with either gradient is not negative.
+
+    Source: Quinton & Rey 2024, "Jacobian Descent", eq. for A_UPGrad; Yu et al. 2020, algorithm 1, for PCGrad.
+    """
+    inner = _dot(g_rl, g_il)
+    if inner >= 0:
+        return scale * (g_rl + g_il)
+    # (g_rl - <rl,il>/|il|^2 g_il) + (g_il - <rl,il>/|rl|^2 g_rl)
+    weight_rl = 1 - inner / _dot(g_rl, g_rl)
+    weight_il = 1 - inner / _dot(g_il, g_il)
+    return scale * (weight_rl * g_rl + weight_il * g_il)
+
+
+def mean(g_rl: Tensor, g_il: Tensor, scale: float) -> Tensor:
+    """Add the gradients up without any projection: surgery's naive twin, s (g_rl + g_il)."""
+    return scale * (g_rl + g_il)
+
+
+def make_aggregator(name: str, scale: float) -> Aggregator:
+    """Return an aggregator by its config name.
+
+    Args:
+        name: "upgrad", "mean", or "torchjd.<Class>" for an aggregator of TorchJD with its default settings.
+        scale: s of the closed forms, a plain factor for TorchJD's.
+
+    Raises:
+        InputError: there is no such aggregator, or it needs a package that is not installed.
+    """
+    if name in ("upgrad", "mean"):
+        closed_form = upgrad if name == "upgrad" else mean
+        return lambda g_rl, g_il: closed_form(g_rl, g_il, scale)
+    aggregator = _torchjd(name)
+
+    def aggregate(g_rl: Tensor, g_il: Tensor) -> Tensor:
+        # TorchJD's absolute tolerances distort pairs of small norm, so the pair is brought to norm 1 first.
+        size = torch.stack([g_rl.norm(), g_il.norm()]).max()
+        if size == 0:
+            return torch.zeros_like(g_rl)
+        return 2 * scale * size * aggregator(torch.stack([g_rl, g_il]) / size)
+
+    return aggregate
+
+
+def _torchjd(name: str) -> Callable[[Tensor], Tensor]:
+    choices = ["upgrad", "mean", *(_TORCHJD + choice for choice in _TORCHJD_ARGUMENTS)]
+    if name not in choices:
+        raise InputError("il", field="aggregator", expected=f"one of {', '.join(choices)}", got=repr(name))
+    import torchjd.aggregation as library
+
+    class_name = name.removeprefix(_TORCHJD)
+    try:
+        return getattr(library, class_name)(**_TORCHJD_ARGUMENTS[class_name])  # type: ignore[no-any-return]
+    except ImportError as error:
+        raise InputError(
+            "il",
+            field="aggregator",
+            expected=f"all packages that {name} needs",
+            got=str(error),
+            hint="Or choose another aggregator",
+        ) from None
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    return float(torch.dot(a.double(), b.double()))

@@ -1,0 +1,89 @@
+"""Joins an imitation gradient to a reinforcement update without one destroying the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from inril.algos.base import Info, Update
+from inril.config import IlConfig, Separation
+from inril.interleave.aggregators import Aggregator, make_aggregator
+
+
+class Joiner:
+    """Turns an update whose reinforcement gradient is in place into a joint one.
+
+    Separation `surgery` combines the two gradients with the configured aggregator, `none` with their plain mean.
+
+    Args:
+        separation: how the gradients are kept apart.
+        config: aggregator, scale and granularity.
+
+    Raises:
+        InputError: the aggregator does not exist or lacks a package.
+    """
+
+    def __init__(self, separation: Separation, config: IlConfig) -> None:
+        name = config.aggregator if separation == "surgery" else "mean"
+        self.aggregator = make_aggregator(name, config.scale)
+        self.per_layer = config.granularity == "layer"
+
+    def join(self, update: Update, il_parameters: Sequence[Tensor], il_loss: Callable[[], Tensor]) -> Info:
+        """Replace the gradients in `.grad` by the joint direction.
+
+        Parameters that imitation may not touch keep their reinforcement gradient.
+
+        Args:
+            update: its `backward` has been called.
+            il_parameters: what imitation may touch.
+            il_loss: computes the imitation loss.
+
+        Returns:
+            Loss, norms and angle of this pair of gradients, each over all of the shared parameters.
+        """
+        g_rl = [_gradient(parameter) for parameter in il_parameters]
+        loss = il_loss()
+        g_il = list(torch.autograd.grad(loss, list(il_parameters)))
+        for group in self._groups(il_parameters):
+            joint = combine(self.aggregator, [g_rl[i] for i in group], [g_il[i] for i in group])
+            for i, gradient in zip(group, joint, strict=True):
+                il_parameters[i].grad = gradient
+        flat_rl, flat_il = flatten(g_rl), flatten(g_il)
+        norm_rl, norm_il = flat_rl.norm().item(), flat_il.norm().item()
+        inner = torch.dot(flat_rl, flat_il).item()
+        return {
+            "il_loss": loss.item(),
+            "grad_norm_rl": norm_rl,
+            "grad_norm_il": norm_il,
+            "joint_cosine": inner / max(norm_rl * norm_il, 1e-30),
+            "conflict_rate": float(inner < 0),
+        }
+
+    def _groups(self, parameters: Sequence[Tensor]) -> list[list[int]]:
+        """Indices of what is projected as one vector: everything, or each weight matrix with the bias after it."""
+        if not self.per_layer:
+            return [list(range(len(parameters)))]
+        groups: list[list[int]] = []
+        for i, parameter in enumerate(parameters):
+            if parameter.ndim > 1 or not groups:
+                groups.append([])
+            groups[-1].append(i)
+        return groups
+
+
+def combine(aggregator: Aggregator, g_rl: Sequence[Tensor], g_il: Sequence[Tensor]) -> list[Tensor]:
+    """Aggregate two gradients given as lists of tensors of equal shapes."""
+    joint = aggregator(flatten(g_rl), flatten(g_il))
+    parts = joint.split([tensor.numel() for tensor in g_rl])
+    return [part.view_as(tensor) for part, tensor in zip(parts, g_rl, strict=True)]
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """Concatenate tensors into one vector (P,)."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -1,0 +1,273 @@
+"""IN-RIL's loop: reinforcement updates, every m-th of them joined by imitation."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from inril.algos.base import Algorithm, Info, Update
+from inril.algos.dppo import make_dppo
+from inril.algos.ppo_gaussian import make_ppo_gaussian
+from inril.config import FinetuneConfig
+from inril.data.chunks import SplitDemos, split_demos
+from inril.data.demo_file import read_demos, read_provenance
+from inril.envs import make
+from inril.errors import InputError
+from inril.evaluate import Evaluation, evaluate
+from inril.interleave.diagnostics import gradient_angle
+from inril.interleave.schedule import Schedule
+from inril.interleave.separation import Joiner, flatten
+from inril.metrics import MetricsLog
+from inril.numerics import versions
+from inril.policies.diffusion import DiffusionPolicy
+from inril.policies.files import Policy, PolicySpec, load_policy, save_policy
+from inril.policies.gaussian import GaussianPolicy
+from inril.seeding import subseed, torch_stream
+from inril.tensor_file import file_digest
+from inril.train.pretrain import fixed_probe
+from inril.train.run_folder import OnMismatch, RunFolder, open_run
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: FinetuneConfig, demos: Path, policy: Path, out: Path, on_mismatch: OnMismatch = "error") -> None:
+    """Fine-tune one policy, resuming where an earlier call was interrupted.
+
+    Args:
+        cfg: resolved settings.
+        demos: demonstration file.
+        policy: pre-trained policy file.
+        out: folder of the run; gets policy.safetensors, metrics.csv and config.yaml.
+        on_mismatch: what to do if the folder holds another run.
+
+    Raises:
+        InputError: something is wrong with the inputs or the folder, a loss is no longer finite, or too many
+            episodes diverged.
+    """
+    torch.set_num_threads(cfg.threads.torch)
+    data = read_demos(demos, cfg.task)
+    pretrained, spec = load_policy(policy, cfg.task)
+    parts = versions("finetune", "evaluate", cfg.method, cfg.separation)
+    inputs = {"demos": str(read_provenance(demos)["content_sha256"]), "policy": file_digest(policy), **{k: str(v) for k, v in parts.items()}}
+    with open_run(out, cfg, inputs, on_mismatch) as folder:
+        split = split_demos(data, spec.horizon_steps, cfg.holdout, normalizer=pretrained.normalizer)
+        tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained), split, folder)
+        try:
+            tuning.run()
+        finally:
+            tuning.env.close()
+
+
+def make_algorithm(cfg: FinetuneConfig, policy: Policy) -> Algorithm:
+    """Build the algorithm of a run.
+
+    Raises:
+        InputError: the method does not fit the kind of policy.
+    """
+    if cfg.method == "dppo" and isinstance(policy, DiffusionPolicy):
+        return make_dppo(cfg, policy)
+    if cfg.method == "ppo_gaussian" and isinstance(policy, GaussianPolicy):
+        return make_ppo_gaussian(cfg, policy)
+    expected = f"a policy that {cfg.method} can fine-tune"
+    raise InputError("policy", field="kind", expected=expected, got=type(policy).__name__)
+
+
+class Finetuning:
+    """State of a fine-tuning run and its loop.
+
+    Args:
+        cfg: resolved settings.
+        spec: of the pre-trained policy.
+        algorithm: what interleaving is plugged into.
+        demos: split and normalised demonstrations.
+        folder: where the run lives; a state found there is resumed.
+    """
+
+    def __init__(
+        self, cfg: FinetuneConfig, spec: PolicySpec, algorithm: Algorithm, demos: SplitDemos, folder: RunFolder
+    ) -> None:
+        self.cfg, self.spec, self.algorithm, self.demos, self.folder = cfg, spec, algorithm, demos, folder
+        self.env = make(
+            cfg.task.id, cfg.n_envs, spec.horizon_steps, cfg.threads.sim, max_episode_steps=cfg.task.max_episode_steps
+        )
+        self.schedule = Schedule(cfg.m, cfg.il)
+        self.joiner = Joiner(cfg.separation, cfg.il)
+        self.itr = self.env_steps = self.n_diverged = 0
+        size = cfg.il.probe_size
+        self.probes = {
+            "probe_train": fixed_probe(demos.train, cfg.seed, size),
+            "probe_holdout": fixed_probe(demos.holdout, cfg.seed, size),
+        }
+        self.seconds: dict[str, float] = defaultdict(float)
+        length = 0 if folder.state is None else self._load(folder.state)
+        row = {column: getattr(cfg, column) for column in ("method", "separation", "m", "seed")}
+        self.metrics = MetricsLog(folder.progress, {"task": cfg.task.id, **row}, length)
+        timing = folder.path / "timing.csv"
+        self.timing = MetricsLog(timing, {"task": cfg.task.id, **row}, timing.stat().st_size if length else 0)
+
+    def run(self) -> None:
+        """Train up to the budget, evaluate on fresh episodes and publish the results."""
+        if self.itr == 0:
+            self._log_evaluation()
+            self._log_probes()
+        bar = tqdm(total=self.cfg.env_steps, initial=self.env_steps, unit="step", disable=None, desc="finetune")
+        while self.env_steps < self.cfg.env_steps:
+            before = self.env_steps
+            info = self.iteration()
+            bar.update(self.env_steps - before)
+            finished = self.env_steps >= self.cfg.env_steps
+            self.metrics.add(self.itr, self.env_steps, "train", info)
+            if self.itr % self.cfg.eval.every == 0 or finished:
+                self._log_evaluation()
+            self._log_probes()
+            log.info("itr %d, %d env steps: return %.1f", self.itr, self.env_steps, info.get("return", math.nan))
+            if self.itr % self.cfg.checkpoint_every == 0:
+                self._save()
+        self._publish()
+
+    def iteration(self) -> Info:
+        """Collect one rollout and take its gradient steps; returns scalars to log."""
+        self.itr += 1
+        with self._clock("rollout"):
+            info = self.algorithm.collect(self.env, self.itr)
+        self.env_steps += int(info.pop("env_steps"))
+        self._check_divergence(int(info["n_diverged"]))
+        if self.itr % self.cfg.il.diagnose_every == 0:
+            with self._clock("diagnose"):
+                info |= self._gradient_angle()
+        sums: dict[str, list[float]] = defaultdict(list)
+        for update in self.algorithm.updates(self.itr):
+            with self._clock(f"update_{update.name}"):
+                for name, value in self._step(update).items():
+                    sums[name].append(value)
+        info |= {name: float(np.mean(values)) for name, values in sums.items()}
+        info["n_rl_updates"] = self.schedule.n_rl_updates
+        info["n_il_updates"] = self.schedule.n_il_updates
+        return info
+
+    def _step(self, update: Update) -> Info:
+        """Take one gradient step, joined by imitation when that is due."""
+        update.zero_grad()
+        info = update.backward()
+        if update.is_actor:
+            shared = self.algorithm.il_parameters()
+            if self.schedule.due(self.itr):
+                info |= self.joiner.join(update, shared, self._il_loss)
+            else:
+                info["grad_norm_rl"] = flatten([p.grad for p in shared if p.grad is not None]).norm().item()
+        self._check_finite(update.name, info)
+        update.apply()
+        return info
+
+    def _il_loss(self) -> torch.Tensor:
+        generator = torch_stream(self.cfg.seed, "il", self.schedule.n_il_updates)
+        return self._il_loss_on_new_batch(generator)
+
+    def _il_loss_on_new_batch(self, generator: torch.Generator) -> torch.Tensor:
+        batch = self.demos.train.sample(generator, self.cfg.il.batch_size)
+        return self.algorithm.il_loss(batch.obs, batch.action_chunk, generator)
+
+    def _gradient_angle(self) -> Info:
+        generator = torch_stream(self.cfg.seed, "diagnose", self.itr)
+        return gradient_angle(
+            lambda: self.algorithm.rl_loss(self.cfg.il.batch_size, generator),
+            lambda: self._il_loss_on_new_batch(generator),
+            self.algorithm.il_parameters(),
+        )
+
+    def _log_probes(self) -> None:
+        with self._clock("probe"), torch.no_grad():
+            for split, probe in self.probes.items():
+                generator = torch_stream(self.cfg.seed, "probe_noise")
+                values = self.algorithm.probe(probe.obs, probe.action_chunk, generator)
+                self.metrics.add(self.itr, self.env_steps, split, values)
+
+    def _log_evaluation(self) -> None:
+        with self._clock("evaluate"):
+            result = self._evaluate("eval", self.cfg.eval.n_envs)
+        values = {"return": result.episode_return.mean(), "episode_length": result.episode_length.mean()}
+        if self.cfg.task.metric == "success":
+            values["success"] = result.success.mean()
+        self.metrics.add(self.itr, self.env_steps, "eval", values)
+        log.info("itr %d: evaluation return %.1f", self.itr, values["return"])
+
+    def _evaluate(self, purpose: str, n_episodes: int) -> Evaluation:
+        seed = subseed(self.cfg.seed, purpose, self.itr)
+        chunk, threads = self.spec.horizon_steps, self.cfg.threads.sim
+        return evaluate(self.algorithm.act, self.cfg.task, chunk, n_episodes, seed, threads=threads)
+
+    def _publish(self) -> None:
+        with self._clock("report"):
+            report = self._evaluate("report", self.cfg.report_episodes)
+        for episode_return in report.episode_return:
+            self.metrics.add(self.itr, self.env_steps, "report", {"episode_return": episode_return})
+        self.metrics.flush()
+        self._flush_timing()
+        origin = {"itr": self.itr, "env_steps": self.env_steps, "config": self.cfg.model_dump(mode="json")}
+        save_policy(self.folder.path / "policy.safetensors", self.spec, self.algorithm.policy_state(), origin)
+        self.folder.finish()
+
+    def _check_finite(self, name: str, info: Info) -> None:
+        for metric, value in info.items():
+            if not math.isfinite(value):
+                raise InputError(
+                    self.folder.path,
+                    field=f"{name}, {metric}, iteration {self.itr}",
+                    expected="a finite number",
+                    got=str(value),
+                    hint="Lower the learning rate; the last good checkpoint is kept",
+                )
+
+    def _check_divergence(self, n_diverged: int) -> None:
+        self.n_diverged += n_diverged
+        if self.n_diverged > self.cfg.max_diverged_rate * self.env_steps:
+            raise InputError(
+                self.folder.path,
+                field=f"diverged episodes, iteration {self.itr}",
+                expected=f"at most {self.cfg.max_diverged_rate:g} per environment step",
+                got=f"{self.n_diverged} in {self.env_steps} steps",
+                hint="The simulation is unstable under this policy's actions; the last good checkpoint is kept",
+            )
+
+    @contextmanager
+    def _clock(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] += time.perf_counter() - start
+
+    def _flush_timing(self) -> None:
+        self.timing.add(self.itr, self.env_steps, "seconds", self.seconds)
+        self.timing.flush()
+        self.seconds.clear()
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "algorithm": self.algorithm.state_dict(),
+            "env": self.env.get_state(),
+            "schedule": self.schedule.state_dict(),
+            "itr": self.itr,
+            "env_steps": self.env_steps,
+            "n_diverged": self.n_diverged,
+            "metrics_length": self.metrics.flush(),
+        }
+        self.folder.save(state)
+        self._flush_timing()
+
+    def _load(self, state: dict[str, Any]) -> int:
+        """Restore a saved state; returns the length of its metrics in bytes."""
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.env.set_state({name: np.asarray(value) for name, value in state["env"].items()})
+        self.schedule.load_state_dict(state["schedule"])
+        self.itr, self.env_steps, self.n_diverged = state["itr"], state["env_steps"], state["n_diverged"]
+        log.info("resuming at iteration %d, %d env steps", self.itr, self.env_steps)
+        return int(state["metrics_length"])

@@ -1,0 +1,205 @@
+"""Behaviour cloning: demonstrations in, the best of several candidate checkpoints out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from inril.config import OptimConfig, PretrainConfig
+from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
+from inril.data.demo_file import read_demos, read_provenance
+from inril.errors import InputError
+from inril.evaluate import Evaluation, evaluate
+from inril.metrics import MetricsLog
+from inril.numerics import versions
+from inril.policies.files import Policy, PolicySpec, save_policy
+from inril.seeding import subseed, torch_stream
+from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.train.run_folder import OnMismatch, open_run
+
+log = logging.getLogger(__name__)
+_PROBE_SIZE = 4096
+
+
+def run(cfg: PretrainConfig, demos: Path, out: Path, on_mismatch: OnMismatch = "error") -> None:
+    """Pre-train one policy, resuming where an earlier call was interrupted.
+
+    Args:
+        cfg: resolved settings.
+        demos: demonstration file.
+        out: folder of the run; gets policy.safetensors, metrics.csv and config.yaml.
+        on_mismatch: what to do if the folder holds another run.
+
+    Raises:
+        InputError: something is wrong with the inputs or the folder, or the loss is no longer finite.
+    """
+    torch.set_num_threads(cfg.threads.torch)
+    data = read_demos(demos, cfg.task)
+    inputs = {"demos": str(read_provenance(demos)["content_sha256"]), **{k: str(v) for k, v in versions("pretrain", "evaluate").items()}}
+    with open_run(out, cfg, inputs, on_mismatch) as folder:
+        cloning = Cloning(cfg, split_demos(data, cfg.horizon_steps, cfg.holdout))
+        length = 0
+        if folder.state is not None:
+            length = folder.state["metrics_length"]
+            cloning.load_state_dict(folder.state)
+            log.info("resuming at gradient step %d", cloning.step)
+        row = {"task": cfg.task.id, "method": cfg.policy_name, "separation": "", "m": "", "seed": cfg.seed}
+        metrics = MetricsLog(folder.progress, row, length)
+        bar = tqdm(total=cfg.optim.max_steps, initial=cloning.step, unit="step", disable=None, desc="pretrain")
+        while not cloning.finished:
+            cloning.train_block(out)
+            values = cloning.check()
+            metrics.add(cloning.step, 0, "train", values)
+            bar.update(cfg.plateau.check_every)
+            log.info("step %d: %s", cloning.step, ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
+            folder.save({**cloning.state_dict(), "metrics_length": metrics.flush()})
+        report = cloning.report()
+        for episode_return in report.episode_return:
+            metrics.add(cloning.best_step, 0, "report", {"episode_return": episode_return})
+        metrics.flush()
+        origin = {"step": cloning.best_step, "mean_return": float(report.episode_return.mean())}
+        save_policy(out / "policy.safetensors", cloning.spec, cloning.best.state_dict(), origin)
+        folder.finish()
+
+
+class Cloning:
+    """State of a pre-training and its steps.
+
+    Args:
+        cfg: resolved settings.
+        data: split and normalised demonstrations.
+    """
+
+    def __init__(self, cfg: PretrainConfig, data: SplitDemos) -> None:
+        self.cfg = cfg
+        self.data = data
+        self.spec = PolicySpec(task=cfg.task, policy=cfg.policy, horizon_steps=cfg.horizon_steps)
+        torch.manual_seed(subseed(cfg.seed, "init"))
+        self.policy = self.spec.build()
+        self.policy.normalizer.load_state_dict(data.normalizer.state_dict())
+        self.ema = copy.deepcopy(self.policy).requires_grad_(False)
+        self.best = copy.deepcopy(self.ema)
+        trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        self.optimizer = adamw(trained, cfg.optim.lr, cfg.optim.weight_decay)
+        self.step = 0
+        self.best_step, self.best_score = 0, -math.inf
+        self.lowest_loss, self.checks_without_gain = math.inf, 0
+        self.probes = {
+            "train": fixed_probe(data.train, cfg.seed, _PROBE_SIZE),
+            "holdout": fixed_probe(data.holdout, cfg.seed, _PROBE_SIZE),
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether the cap or the plateau has been reached."""
+        stalled = self.checks_without_gain >= self.cfg.plateau.patience
+        return self.step >= self.cfg.optim.max_steps or stalled
+
+    @property
+    def candidate(self) -> Policy:
+        """The weights that would be handed on now."""
+        return self.ema if self.cfg.use_ema else self.policy
+
+    def train_block(self, where: Path) -> None:
+        """Take the gradient steps up to the next check.
+
+        Raises:
+            InputError: the loss is not finite.
+        """
+        cfg = self.cfg
+        generator = torch_stream(cfg.seed, "pretrain", self.step)
+        for _ in range(min(cfg.plateau.check_every, cfg.optim.max_steps - self.step)):
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(cfg.optim, self.step)
+            batch = self.data.train.sample(generator, cfg.optim.batch_size)
+            self.optimizer.zero_grad()
+            loss = self.policy.bc_loss(batch.obs, batch.action_chunk, generator)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.step += 1
+            if self.step % cfg.ema.every == 0:
+                update_ema(self.ema, self.policy, cfg.ema.decay if self.step > cfg.ema.start_step else 0.0)
+        if not math.isfinite(loss.item()):
+            hint = "Lower the learning rate; the last good checkpoint is kept"
+            raise InputError(where, field="loss", expected="a finite number", got=str(loss.item()), hint=hint)
+
+    @torch.no_grad()
+    def check(self) -> dict[str, float]:
+        """Measure the losses, score the candidate, and remember it if it is the best so far."""
+        losses = {}
+        for name, probe in self.probes.items():
+            generator = torch_stream(self.cfg.seed, "probe_noise")
+            losses[f"{name}_loss"] = self.candidate.bc_loss(probe.obs, probe.action_chunk, generator).item()
+        gain = 1 - losses["holdout_loss"] / self.lowest_loss if self.lowest_loss > 0 else 0.0
+        if math.isinf(self.lowest_loss) or gain > self.cfg.plateau.min_improvement:
+            self.lowest_loss, self.checks_without_gain = losses["holdout_loss"], 0
+        else:
+            self.checks_without_gain += 1
+        score = float(self._evaluate(self.candidate, "select", self.cfg.select_episodes).episode_return.mean())
+        if score > self.best_score:
+            self.best_step, self.best_score = self.step, score
+            self.best.load_state_dict(self.candidate.state_dict())
+        return {**losses, "select_return": score}
+
+    def report(self) -> Evaluation:
+        """Evaluate the chosen checkpoint on episodes that had no part in the choice."""
+        return self._evaluate(self.best, "report", self.cfg.report_episodes)
+
+    def _evaluate(self, policy: Policy, purpose: str, n_episodes: int) -> Evaluation:
+        def act(obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
+            return policy.act(torch.from_numpy(obs).float(), generator).double().numpy()
+
+        seed = subseed(self.cfg.seed, purpose, self.step)
+        threads = self.cfg.threads.sim
+        return evaluate(act, self.cfg.task, self.cfg.horizon_steps, n_episodes, seed, threads=threads)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resume needs."""
+        return {
+            "policy": self.policy.state_dict(),
+            "ema": self.ema.state_dict(),
+            "best": self.best.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
+            "step": self.step,
+            "best_step": self.best_step,
+            "best_score": self.best_score,
+            "lowest_loss": self.lowest_loss,
+            "checks_without_gain": self.checks_without_gain,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name in ("policy", "ema", "best"):
+            getattr(self, name).load_state_dict(state[name])
+        load_optimizer_state(self.optimizer, state["optimizer"])
+        for name in ("step", "best_step", "best_score", "lowest_loss", "checks_without_gain"):
+            setattr(self, name, state[name])
+
+
+def learning_rate(cfg: OptimConfig, step: int) -> float:
+    """Linear warm-up from the lower rate, then cosine decay back to it over the capped number of steps."""
+    if step < cfg.warmup_steps:
+        return cfg.lr_min + (cfg.lr - cfg.lr_min) * step / cfg.warmup_steps
+    progress = (step - cfg.warmup_steps) / max(1, cfg.max_steps - cfg.warmup_steps)
+    return cfg.lr_min + (cfg.lr - cfg.lr_min) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the average towards the model: ema = decay ema + (1 - decay) model."""
+    for average, value in zip(ema.parameters(), model.parameters(), strict=True):
+        average.lerp_(value, 1 - decay)
+
+
+def fixed_probe(data: ChunkDataset, seed: int, size: int) -> DemoBatch:
+    """Draw the chunks on which a loss is measured again and again, evenly spread over the data."""
+    index = torch.linspace(0, len(data) - 1, min(size, len(data))).long()
+    return data[index]

@@ -1,0 +1,137 @@
+"""The folder of one run: one process at a time, resumable at any instant, results only when complete.
+
+    config.yaml         resolved settings, written first
+    checkpoint/         current and previous state of an unfinished run
+    progress.csv        metrics of an unfinished run
+    timing.csv          seconds by phase; depends on the machine, unlike everything else
+    policy.safetensors, metrics.csv     results, written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from filelock import FileLock, Timeout
+
+from inril.config import Model
+from inril.errors import InputError
+from inril.files import write_atomically, write_error
+from inril.tensor_file import pack, read_tensors, unpack, write_tensors
+
+log = logging.getLogger(__name__)
+OnMismatch = Literal["error", "restart"]
+
+
+@contextmanager
+def open_run(path: Path, config: Model, inputs: Mapping[str, str], on_mismatch: OnMismatch) -> Iterator[RunFolder]:
+    """Lock a run's folder.
+
+    Args:
+        path: the folder, made if missing.
+        config: resolved settings.
+        inputs: whatever else the results depend on (hashes of input files, numerics versions), by name.
+        on_mismatch: what to do if the folder holds another run: refuse, or start afresh.
+
+    Raises:
+        InputError: another process works there, the folder cannot be written, or it holds another run's state.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # The operating system frees the lock when its holder dies, however it dies.
+        lock = FileLock(path / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        hint = "Wait for it to end, or stop it"
+        raise InputError(path, expected="a folder to work in alone", got="one in use", hint=hint) from None
+    except OSError as error:
+        raise write_error(path, error) from None
+    try:
+        yield RunFolder(path, config, inputs, on_mismatch)
+    finally:
+        lock.release()
+
+
+class RunFolder:
+    """See the module; made by `open_run`."""
+
+    def __init__(self, path: Path, config: Model, inputs: Mapping[str, str], on_mismatch: OnMismatch) -> None:
+        self.path = path
+        identity = "\n".join([config.digest(), *(f"{name}={value}" for name, value in sorted(inputs.items()))])
+        self.identity = hashlib.sha256(identity.encode()).hexdigest()
+        self._on_mismatch = on_mismatch
+        self._current = path / "checkpoint" / "current.safetensors"
+        self._previous = path / "checkpoint" / "previous.safetensors"
+        self._refuse_finished()
+        self.state = self._load()
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        write_atomically(path / "config.yaml", text.encode())
+
+    @property
+    def progress(self) -> Path:
+        """Metrics of the unfinished run."""
+        return self.path / "progress.csv"
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keep the state that a restart resumes from; the one before stays until the next call."""
+        tensors, values = pack(state)
+        if self._current.exists():
+            os.replace(self._current, self._previous)
+        write_tensors(self._current, "checkpoint", tensors, {"identity": self.identity, "state": values})
+
+    def finish(self) -> None:
+        """Publish the metrics, as the last of the results, and drop what only an unfinished run needs."""
+        write_atomically(self.path / "metrics.csv", self.progress.read_bytes())
+        shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
+        self.progress.unlink(missing_ok=True)
+
+    def _refuse_finished(self) -> None:
+        results = [self.path / "metrics.csv", self.path / "policy.safetensors"]
+        if not results[0].exists():
+            return
+        if self._on_mismatch == "error":
+            hint = "Give another folder, or delete this one"
+            raise InputError(self.path, expected="a new or an unfinished run", got="a finished one", hint=hint)
+        for result in results:
+            result.unlink(missing_ok=True)
+
+    def _load(self) -> dict[str, Any] | None:
+        """Return the newest whole state, None for a new run."""
+        failures = []
+        for path in (self._current, self._previous):
+            if not path.exists():
+                continue
+            try:
+                file = read_tensors(path, "checkpoint")
+            except InputError as error:
+                log.warning("%s; trying the one before it", error)
+                failures.append(error)
+                continue
+            if file.meta["identity"] == self.identity:
+                return unpack(file.tensors, file.meta["state"])
+            if self._on_mismatch == "restart":
+                log.warning("%s belongs to other settings or inputs; starting afresh", path)
+                self._discard()
+                return None
+            raise InputError(
+                path,
+                field="identity",
+                expected="the state of this run",
+                got="that of a run with other settings or inputs",
+                hint="Give another folder, delete this one, or pass --on-mismatch restart",
+            )
+        if failures:
+            hint = "Delete the run's checkpoint folder to start it again"
+            raise InputError(failures[0].where, expected="a whole checkpoint", got=failures[0].got, hint=hint)
+        return None
+
+    def _discard(self) -> None:
+        shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
+        self.progress.unlink(missing_ok=True)
