@@ -7,7 +7,7 @@ full, so that a misspelt key is found before any job runs, also where no current
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -35,9 +35,16 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 # Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
 _UNION_MEMBER = re.compile(r"dppo|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
+# Set by the run itself; in a file they would be overridden without a word.
+_RUN_KEYS = {"task", "method", "separation", "m", "seed", "threads"}
+_SETTINGS = {
+    "finetune": (get_args(Method), FinetuneConfig.model_fields.keys() - _RUN_KEYS),
+    "pretrain": (get_args(PolicyName), PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS}),
+}
 _SECTIONS = {
     "tasks": {"task", "expert", "demos", "pretrain", "finetune"},
     "budgets": {"seeds", "m_values", "expert", "demos", "pretrain", "finetune"},
+    "methods": _SETTINGS["finetune"][1],
 }
 
 
@@ -147,10 +154,12 @@ class Project:
         _require(kind.rstrip("s"), name, sorted(path.stem for path in folder.glob("*.yaml")))
         path = folder / f"{name}.yaml"
         values = read_yaml(path)
-        for key in values.keys() - _SECTIONS.get(kind, values.keys()):
-            raise InputError(
-                path, field=key, expected=f"one of {', '.join(sorted(_SECTIONS[kind]))}", got="an unknown key"
-            )
+        _check_keys(path, "", values, _SECTIONS[kind])
+        for section, (members, settings) in _SETTINGS.items():
+            parts = values.get(section) or {}
+            _check_keys(path, f"{section}.", parts, members)
+            for member, part in parts.items():
+                _check_keys(path, f"{section}.{member}.", part or {}, settings)
         return path, values
 
     @staticmethod
@@ -218,6 +227,13 @@ def _expected(kind: str, message: str) -> str:
     if kind == "missing":
         return "a value"
     return message.removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Collection[str]) -> None:
+    for key in values:
+        if key not in known:
+            expected = f"one of {', '.join(sorted(known))}"
+            raise InputError(path, field=f"{prefix}{key}", expected=expected, got="an unknown key")
 
 
 def _holds(layer: Mapping[str, Any], keys: Sequence[str]) -> bool:

@@ -1,0 +1,168 @@
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inril.config import FinetuneConfig
+from inril.errors import InputError
+from inril.project import Project, merge, read_yaml
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+@pytest.fixture
+def config_dir(tmp_path: Path) -> Path:
+    """A copy of the configuration, to spoil."""
+    return Path(shutil.copytree(CONFIG, tmp_path / "config"))
+
+
+def project(config_dir: Path = CONFIG, **changed: Any) -> Project:
+    return Project(config_dir, read_yaml(config_dir / "config.yaml") | changed)
+
+
+def change(path: Path, changed: Mapping[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(merge(read_yaml(path), changed)))
+
+
+def finetune(settings: Project, m: Any = 2) -> FinetuneConfig:
+    return settings.finetune("hopper", "dppo", "none" if m == "inf" else "surgery", m, seed=1)
+
+
+@pytest.mark.parametrize("budget", sorted(path.stem for path in (CONFIG / "budgets").glob("*.yaml")))
+def test_shipped_configuration_is_in_order(budget: str) -> None:
+    project(budget=budget).check()
+
+
+def test_later_layers_win(config_dir: Path) -> None:
+    method, task, budget = (
+        config_dir / name for name in ("methods/dppo.yaml", "tasks/hopper.yaml", "budgets/smoke.yaml")
+    )
+    change(method, {"n_envs": 11, "n_steps": 12, "eval": {"every": 13, "n_envs": 14}})
+    change(task, {"finetune": {"dppo": {"n_steps": 22, "eval": {"n_envs": 24}}}})
+    change(budget, {"finetune": {"dppo": {"n_envs": 31, "n_steps": 32, "eval": {"n_envs": 34}}}})
+    smoke = finetune(project(config_dir, budget="smoke"))
+    paper = finetune(project(config_dir, budget="paper"))
+    assert (smoke.n_envs, smoke.n_steps, smoke.eval.n_envs) == (31, 32, 34)
+    assert (paper.n_envs, paper.n_steps, paper.eval.every, paper.eval.n_envs) == (11, 22, 13, 24)
+
+
+def test_axes_come_from_the_budget_unless_chosen() -> None:
+    smoke = project(budget="smoke")
+    assert (smoke.seeds, smoke.m_values) == ((0,), (2, "inf"))
+    chosen = project(budget="smoke", seeds=[3, 4], m_values=[7])
+    assert (chosen.seeds, chosen.m_values) == ((3, 4), (7,))
+
+
+def test_equal_settings_have_equal_digests() -> None:
+    assert finetune(project()).digest() == finetune(project()).digest()
+    assert finetune(project(), 2).digest() != finetune(project(), 3).digest()
+
+
+def test_smoke_runs_the_code_paths_of_every_other_budget() -> None:
+    # A budget scales a run; it must not switch anything.
+    kinds = {
+        (run.policy_name, run.algo.kind, run.il.unit)
+        for b in ("smoke", "laptop", "paper")
+        for run in [finetune(project(budget=b))]
+    }
+    assert len(kinds) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
+        ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, got 'huge'"),
+        ({"demo_source": "web"}, "demo_source: expected 'generated' or 'd4rl', got 'web'"),
+        ({"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
+        ({"m_values": [5, -2]}, "m_values.1: expected greater than 0, got -2"),
+        ({"m_values": ["many"]}, "m_values.0: expected a valid integer"),
+        ({"seeds": [-1]}, "seeds.0: expected greater than or equal to 0, got -1"),
+        ({"seeds": []}, "seeds: expected Tuple should have at least 1 item"),
+        ({"threads": {"torch": 0}}, "threads.torch: expected greater than 0, got 0"),
+        ({"plot": {"smoothing": {"window": 4}}}, "plot.smoothing: expected an odd window larger than the order"),
+    ],
+)
+def test_bad_choices_are_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        project(**changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"task": "hoper"}, "figures.fig8.panels.task: expected one of halfcheetah, hopper, walker2d, got 'hoper'"),
+        ({"method": "ddpo"}, "figures.fig8.panels.0.method: expected 'dppo' or 'ppo_gaussian', got 'ddpo'"),
+        ({"separation": "loud"}, "figures.fig8.panels.0.separation: expected 'none' or 'surgery', got 'loud'"),
+        ({"title": None}, "figures.fig8.panels.0.title: expected a valid string, got None"),
+    ],
+)
+def test_bad_panels_are_refused(changed: dict[str, Any], message: str) -> None:
+    panel = {"label": "a", "title": "x", "task": "hopper", "method": "dppo", "separation": "surgery"} | changed
+    figures = {"fig8": {"panels": [panel], "metrics": ["eval/return"]}}
+    with pytest.raises(InputError, match=re.escape(message)):
+        project(figures=figures).check()
+
+
+@pytest.mark.parametrize(
+    ("file", "changed", "message"),
+    [
+        ("methods/dppo.yaml", {"algo": {"gama": 1}}, "algo.gama: expected a known key, got an unknown key"),
+        ("methods/dppo.yaml", {"algo": {"gamma": 1.5}}, "algo.gamma: expected less than or equal to 1, got 1.5"),
+        ("methods/dppo.yaml", {"m": 0}, "m: expected one of algo, checkpoint_every, "),
+        ("tasks/hopper.yaml", {"dmos": {}}, "dmos: expected one of demos, expert, finetune, pretrain, task, got"),
+        ("tasks/hopper.yaml", {"expert": {"n_envs": -5}}, "n_envs: expected greater than 0, got -5"),
+        ("budgets/smoke.yaml", {"finetune": {"dppo": {"n_envs": 0}}}, "n_envs: expected greater than 0, got 0"),
+        ("budgets/smoke.yaml", {"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
+        ("budgets/smoke.yaml", {"finetune": {"ddpo": {}}}, "finetune.ddpo: expected one of dppo, ppo_gaussian, got"),
+        ("budgets/smoke.yaml", {"finetune": {"dppo": {"seed": 1}}}, "finetune.dppo.seed: expected one of algo, "),
+        ("tasks/hopper.yaml", {"pretrain": {"diffuse": {}}}, "pretrain.diffuse: expected one of diffusion, gaussian, "),
+        (
+            "budgets/smoke.yaml",
+            {"pretrain": {"diffusion": {"policy": {"network": {"widths": [64, 64]}}}}},
+            "policy.network: expected a residual network needs an odd number of equal widths",
+        ),
+    ],
+)
+def test_bad_files_are_named(config_dir: Path, file: str, changed: dict[str, Any], message: str) -> None:
+    change(config_dir / file, changed)
+    with pytest.raises(InputError, match=re.escape(message)) as error:
+        project(config_dir, budget="smoke").check()
+    assert file in str(error.value)
+
+
+@pytest.mark.parametrize("m", [0, -3, 1.5, "many"])
+def test_m_is_a_positive_integer_or_inf(m: Any) -> None:
+    with pytest.raises(InputError, match=r"m: expected"):
+        finetune(project(), m)
+
+
+def test_rl_only_separates_nothing() -> None:
+    with pytest.raises(InputError, match=r"m = inf \(RL only\) goes with separation none"):
+        project().finetune("hopper", "dppo", "surgery", "inf", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (("ant", "dppo", "none"), "task: expected one of halfcheetah, hopper, walker2d, got 'ant'"),
+        (("hopper", "sac", "none"), "method: expected one of dppo, ppo_gaussian, got 'sac'"),
+        (("hopper", "dppo", "wall"), "separation: expected one of none, surgery, got 'wall'"),
+    ],
+)
+def test_unknown_names_are_refused(axes: tuple[str, str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        project().finetune(*axes, "inf", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "expected valid YAML"), ("- a", "expected a mapping of keys to values, got list")]
+)
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_yaml(tmp_path / "x.yaml")
