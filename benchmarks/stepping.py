@@ -7,6 +7,7 @@ that run's actions, episode lengths and initial states, without observation, rew
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from statistics import median
 from typing import Any, NamedTuple
@@ -18,11 +19,11 @@ from numba import types
 
 from inril.envs.gym_locomotion import GymLocomotion
 from inril.envs.gym_rules import HALFCHEETAH, HOPPER, WALKER2D
-from inril.envs.kernel import advance, compiled, simulator_table
+from inril.envs.kernel import advance, compiled
 from inril.types import FloatArray, IntArray
 
 _TASKS = {task.task_id: task for task in (HOPPER, WALKER2D, HALFCHEETAH)}
-_N_CHUNKS = 100
+_N_CHUNKS = 25
 _SEED = 0
 _STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
@@ -82,6 +83,49 @@ def _record(task_id: str, n_envs: int, act_steps: int) -> _Recording:
     )
 
 
+def _bare_run(task_id: str, n_envs: int, act_steps: int) -> Callable[[], None]:
+    """Make the function that replays the recorded run once, and check that it ends where the run ended."""
+    recording = _record(task_id, n_envs, act_steps)
+    env = GymLocomotion(_TASKS[task_id], n_envs, act_steps)
+    env.reset(_SEED)
+
+    def run() -> None:
+        _replay(env.simulators, env.task.rules.frame_skip, *recording)
+
+    run()
+    n_compared = 1 + env.model.nq  # time and positions
+    if not np.array_equal(env.get_state()["physics"][:, :n_compared], recording.physics[-1, :, :n_compared]):
+        raise RuntimeError(f"{task_id}: the bare loop does not follow the recorded run")
+    return run
+
+
+def _batched_run(task_id: str, n_envs: int, act_steps: int) -> Callable[[], None]:
+    """Make the function that takes the same run through our environments, on one thread."""
+    env = GymLocomotion(_TASKS[task_id], n_envs, act_steps)
+    action_chunks = _action_chunks(env)
+
+    def run() -> None:
+        env.reset(_SEED)
+        for action_chunk in action_chunks:
+            env.step_chunk(action_chunk)
+
+    run()
+    return run
+
+
+def _cpu_s(run: Callable[[], None]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def _steps_per_cpu_second(run: Callable[[], None], n_env_steps: int, seconds: float) -> float:
+    cpu_s = [_cpu_s(run)]
+    while sum(cpu_s) < seconds:
+        cpu_s.append(_cpu_s(run))
+    return len(cpu_s) * n_env_steps / sum(cpu_s)
+
+
 def raw_mujoco_steps_per_cpu_second(task_id: str, seconds: float, n_envs: int = 40, act_steps: int = 4) -> float:
     """Measure the bare compiled loop over `mj_step`.
 
@@ -94,24 +138,8 @@ def raw_mujoco_steps_per_cpu_second(task_id: str, seconds: float, n_envs: int = 
     Returns:
         Environment steps (of `frame_skip` physics steps) per CPU-second.
     """
-    recording = _record(task_id, n_envs, act_steps)
-    env = GymLocomotion(_TASKS[task_id], n_envs, act_steps)
-    data = [mujoco.MjData(env.model) for _ in range(n_envs)]
-    simulators = simulator_table(env.model, data)
-
-    def replay() -> None:
-        _replay(simulators, env.task.rules.frame_skip, *recording)
-
-    replay()  # compiles, and warms the caches
-    end_state = np.empty(recording.physics.shape[-1])
-    mujoco.mj_getState(env.model, data[0], end_state, _STATE)
-    if not np.array_equal(end_state[: 1 + env.model.nq], recording.physics[-1, 0][: 1 + env.model.nq]):
-        raise RuntimeError(f"{task_id}: the bare loop does not follow the recorded run")
-    n_replays, start = 0, time.process_time()
-    while time.process_time() - start < seconds:
-        replay()
-        n_replays += 1
-    return float(n_replays * recording.n_steps.sum() / (time.process_time() - start))
+    n_env_steps = int(_record(task_id, n_envs, act_steps).n_steps.sum())
+    return _steps_per_cpu_second(_bare_run(task_id, n_envs, act_steps), n_env_steps, seconds)
 
 
 def batched_env_steps_per_cpu_second(task_id: str, n_envs: int, act_steps: int, seconds: float) -> float:
@@ -126,32 +154,23 @@ def batched_env_steps_per_cpu_second(task_id: str, n_envs: int, act_steps: int, 
     Returns:
         Environment steps per CPU-second, on one thread.
     """
-    env = GymLocomotion(_TASKS[task_id], n_envs, act_steps)
-    action_chunks = _action_chunks(env)
-    env.reset(_SEED)
-    env.step_chunk(action_chunks[0])  # compiles, and warms the caches
-    n_env_steps, start = 0, time.process_time()
-    while time.process_time() - start < seconds:
-        env.reset(_SEED)
-        for action_chunk in action_chunks:
-            n_env_steps += int(env.step_chunk(action_chunk).n_steps.sum())
-    return n_env_steps / (time.process_time() - start)
+    n_env_steps = int(_record(task_id, n_envs, act_steps).n_steps.sum())
+    return _steps_per_cpu_second(_batched_run(task_id, n_envs, act_steps), n_env_steps, seconds)
 
 
 def stepping_fraction_of_raw_mujoco(
-    task_id: str, seconds: float = 0.5, repeats: int = 9, n_envs: int = 40, act_steps: int = 4
+    task_id: str, repeats: int = 20, n_envs: int = 40, act_steps: int = 4
 ) -> dict[str, float]:
-    """Measure both in turn, so that a busy machine slows both, and compare.
+    """Measure both in turn, a fraction of a second each, so that a busy machine slows both, and compare.
 
     Returns:
-        `raw_mujoco` and `batched_env` (medians, environment steps per CPU-second) and `fraction` (median of ratios).
+        `raw_mujoco` and `batched_env` (environment steps per CPU-second) and `fraction` (median of the pairs' ratios).
     """
-    raw, batched = [], []
-    for _ in range(repeats):
-        raw.append(raw_mujoco_steps_per_cpu_second(task_id, seconds, n_envs, act_steps))
-        batched.append(batched_env_steps_per_cpu_second(task_id, n_envs, act_steps, seconds))
+    n_env_steps = int(_record(task_id, n_envs, act_steps).n_steps.sum())
+    bare, batched = _bare_run(task_id, n_envs, act_steps), _batched_run(task_id, n_envs, act_steps)
+    cpu_s = [(_cpu_s(bare), _cpu_s(batched)) for _ in range(repeats)]
     return {
-        "raw_mujoco": median(raw),
-        "batched_env": median(batched),
-        "fraction": median(ours / bare for ours, bare in zip(batched, raw, strict=True)),
+        "raw_mujoco": n_env_steps / median(pair[0] for pair in cpu_s),
+        "batched_env": n_env_steps / median(pair[1] for pair in cpu_s),
+        "fraction": median(pair[0] / pair[1] for pair in cpu_s),
     }

@@ -38,6 +38,10 @@ class GymLocomotion:
         act_steps: environment steps per action chunk, Ta.
         threads: threads that environments are spread over; has no influence on results.
         max_episode_steps: time limit of an episode; gymnasium's 1,000 if None.
+
+    Attributes:
+        model: the MuJoCo model that the environments share.
+        simulators: (E,) table for compiled loops; valid as long as these environments live and are not closed.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class GymLocomotion:
         self.obs_dim = self.model.nq - 1 + self.model.nv
         self.action_dim = self.model.nu
         self._data = [mujoco.MjData(self.model) for _ in range(n_envs)]
-        self._simulators = simulator_table(self.model, self._data)
+        self.simulators = simulator_table(self.model, self._data)
         self._control_dt_s = self.model.opt.timestep * task.rules.frame_skip
         bounds = np.linspace(0, n_envs, min(threads, n_envs) + 1).astype(int)
         self._slices = [slice(first, end) for first, end in pairwise(bounds.tolist())]
@@ -136,7 +140,7 @@ class GymLocomotion:
         for data, row in zip(self._data, physics, strict=True):
             mujoco.mj_resetData(self.model, data)  # clears the warning counters, which are not part of the state
             mujoco.mj_setState(self.model, data, row, _INTEGRATION_STATE)
-        observe_all(self._simulators, self.task.rules, self._obs)
+        observe_all(self.simulators, self.task.rules, self._obs)
         return self._obs.copy()
 
     def render(self, env_index: int = 0) -> npt.NDArray[np.uint8]:
@@ -162,7 +166,7 @@ class GymLocomotion:
     def _advance_slice(self, part: slice, action_chunk: FloatArray, step: ChunkStep) -> None:
         """Execute the chunk in a slice of environments and reset those that ended; runs on any thread."""
         step_chunk(
-            self._simulators[part], self.task.rules, self._control_dt_s, self.max_episode_steps,
+            self.simulators[part], self.task.rules, self._control_dt_s, self.max_episode_steps,
             action_chunk[part], self._elapsed_steps[part],
             step.final_obs[part], step.reward[part], step.n_steps[part],
             step.terminated[part], step.truncated[part], step.diverged[part],
@@ -188,7 +192,7 @@ class GymLocomotion:
                 qvel[i] = rng.uniform(-scale, scale, model.nv)
         qpos += model.qpos0
         self._elapsed_steps[env_indices] = 0
-        restart_episodes(self._simulators, self.task.rules, env_indices, qpos, qvel, self._obs)
+        restart_episodes(self.simulators, self.task.rules, env_indices, qpos, qvel, self._obs)
 
     def _checked(self, action_chunk: FloatArray) -> FloatArray:
         shape = (self.n_envs, self.act_steps, self.action_dim)
