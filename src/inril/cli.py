@@ -24,11 +24,11 @@ ModelT = TypeVar("ModelT", bound=Model)
 INTERRUPTED = 130
 # What the machine refuses and the user can put right; any other OSError is a defect and keeps its traceback.
 _REFUSALS = {
-    errno.ENOSPC: "free up space and run again",
-    errno.EDQUOT: "free up space and run again",
-    errno.EACCES: "check the permissions",
-    errno.EPERM: "check the permissions",
-    errno.EROFS: "choose a folder that can be written to",
+    errno.ENOSPC: "Free some space and run again",
+    errno.EDQUOT: "Free some space and run again",
+    errno.EACCES: "Check the permissions",
+    errno.EPERM: "Check the permissions",
+    errno.EROFS: "Choose a folder that can be written",
 }
 
 
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, 1 after an error that the user can act on, 130 after an interruption.
     """
     args = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("inril").setLevel(logging.INFO)  # libraries have much to say below a warning
     try:
         args.command(args)
     except InputError as error:

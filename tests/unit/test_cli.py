@@ -1,0 +1,144 @@
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inril import cli
+from inril.config import FinetuneConfig
+from inril.errors import InputError
+from inril.project import Project, read_yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def settings() -> str:
+    root = read_yaml(ROOT / "config" / "config.yaml") | {"budget": "smoke"}
+    return Project(ROOT / "config", root).finetune("hopper", "dppo", "surgery", 2, seed=0).model_dump_json()
+
+
+def finetune(config: str, out: Path) -> int:
+    return cli.main(
+        [
+            "finetune",
+            "--config",
+            config,
+            "--demos",
+            str(out / "none.hdf5"),
+            "--policy",
+            str(out / "none"),
+            "--out",
+            str(out),
+        ]
+    )
+
+
+def test_schemas_are_in_sync_with_the_models() -> None:
+    on_disk = {path.name: path.read_text() for path in (ROOT / "workflow" / "schemas").iterdir()}
+    assert on_disk == cli.schemas(), "run: inril schemas --out workflow/schemas"
+
+
+def test_schemas_accept_what_the_configuration_resolves_to(settings: str) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="comes with snakemake")
+    schema = json.loads(cli.schemas()["finetune.schema.json"])
+    jsonschema.validate(json.loads(settings), schema)
+    with pytest.raises(jsonschema.ValidationError, match="gama"):
+        jsonschema.validate(json.loads(settings) | {"gama": 1}, schema)
+    jsonschema.validate(read_yaml(ROOT / "config" / "config.yaml"), json.loads(cli.schemas()["config.schema.json"]))
+
+
+def test_check_finds_the_shipped_configuration_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "--config-dir", str(ROOT / "config")]) == 0
+    assert "in order, budgets laptop, paper" in capsys.readouterr().out
+
+
+def test_file_and_inline_json_mean_the_same(settings: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(settings)  # JSON is YAML
+    assert cli.read_config(FinetuneConfig, str(path)) == cli.read_config(FinetuneConfig, settings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"m": 0}, "error: --config: m: expected greater than 0, got 0"),
+        ({"m": -4}, "error: --config: m: expected greater than 0, got -4"),
+        ({"method": "sac"}, "error: --config: method: expected 'dppo' or 'ppo_gaussian', got 'sac'"),
+        ({"gama": 1}, "error: --config: gama: expected a known key, got an unknown key"),
+        ({"n_envs": 0}, "error: --config: n_envs: expected greater than 0, got 0"),
+    ],
+)
+def test_bad_settings_are_one_line_and_status_1(
+    settings: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any], message: str
+) -> None:
+    assert finetune(json.dumps(json.loads(settings) | changed), tmp_path) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "error: --config: expected a file or valid JSON, got"),
+        ("absent.yaml", "error: absent.yaml: expected a YAML file, got nothing there"),
+    ],
+)
+def test_unreadable_settings_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str, message: str
+) -> None:
+    assert finetune(config, tmp_path) == 1
+    assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (
+            InputError("file", expected="this\n  and that", got="none"),
+            1,
+            "error: file: expected this and that, got none\n",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out/policy.safetensors"),
+            1,
+            "error: out/policy.safetensors: expected room to write, got No space left on device. Free some space",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "error: folder: expected room to write, got No space left",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "out"),
+            1,
+            "error: out: expected a path that can be used, got Perm",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    message: str,
+) -> None:
+    def fail(args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_schemas", fail)
+    assert cli.main(["schemas", "--out", "folder"]) == status
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(cli, "_schemas", fail)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        cli.main(["schemas", "--out", "folder"])
