@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inril.algos.base import Info, Update
 from inril.algos.gae import RewardScaler, gae
-from inril.algos.ppo_loss import approx_kl, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
+from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 from inril.config import PPOBase
 from inril.data.normalizer import Normalizer
 from inril.envs.base import BatchedEnv
@@ -199,8 +199,7 @@ class PPO:
         assert self.rollout is not None
         pairs = torch.randint(self.rollout.logprob.numel(), (size,), generator=generator)
         row, k = pairs // self.head.n_steps, pairs % self.head.n_steps
-        surrogate, _, _ = self._surrogate(row, k, self._weighted_advantage(row, k))
-        return surrogate.mean()
+        return self._surrogate(row, k, self._weighted_advantage(row, k)).loss.mean()
 
     @torch.no_grad()
     def act(self, obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
@@ -291,7 +290,7 @@ class PPO:
             loss = 0.5 * (weight * error.square()).sum() / len(row)
             (self.config.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
             total += loss.item()
-        return {"value_loss": total}
+        return {"value_loss": total, "n_rows": len(distinct)}
 
     def _weighted_advantage(self, row: Tensor, k: Tensor) -> Tensor:
         assert self.rollout is not None
@@ -300,27 +299,24 @@ class PPO:
             advantage = normalize_advantage(advantage)
         return advantage * self.discount[k]
 
-    def _surrogate(self, row: Tensor, k: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return surrogate, new and old log-probability (B,) of pairs (row, k)."""
+    def _surrogate(self, row: Tensor, k: Tensor, advantage: Tensor) -> Surrogate:
         assert self.rollout is not None
-        old = self.rollout.logprob[row, k]
-        new = self.head.logprob(self.rollout.obs[row], self.rollout.trace[row], k)
-        return clipped_surrogate(new, old, advantage, self.clip_coef[k]), new, old
+        old_logprob = self.rollout.logprob[row, k]
+        logprob = self.head.logprob(self.rollout.obs[row], self.rollout.trace[row], k)
+        return clipped_surrogate(logprob, old_logprob, advantage, self.clip_coef[k])
 
     def _actor_backward(self, row: Tensor, k: Tensor, kl: Info) -> Info:
         """Gradient of the surrogate, micro-batch by micro-batch; leaves the KL estimate in `kl`."""
         advantage = self._weighted_advantage(row, k)
-        sums = torch.zeros(3, dtype=torch.float64)
-        micro = self.config.microbatch
-        for index in torch.arange(len(row)).split(micro):
-            surrogate, new, old = self._surrogate(row[index], k[index], advantage[index])
-            loss = surrogate.sum() / len(row)
+        sums = torch.zeros(4, dtype=torch.float64)
+        for index in torch.arange(len(row)).split(self.config.microbatch):
+            surrogate = self._surrogate(row[index], k[index], advantage[index])
+            loss = surrogate.loss.sum() / len(row)
             if self.config.ent_coef > 0:
                 loss = loss - self.config.ent_coef * self.head.entropy() * (len(index) / len(row))
             loss.backward()  # type: ignore[no-untyped-call]
-            with torch.no_grad():
-                clipped = (torch.expm1(new - old).abs() > self.clip_coef[k[index]]).sum()
-                sums += torch.stack([surrogate.detach().sum(), approx_kl(new, old).sum(), clipped])
-        surrogate_loss, kl_estimate, clip_fraction = (sums / len(row)).tolist()
-        kl["approx_kl"] = kl_estimate
-        return {"surrogate": surrogate_loss, "approx_kl": kl_estimate, "clip_fraction": clip_fraction}
+            sums += torch.stack([values.detach().sum() for values in surrogate])
+        names = ("surrogate", "approx_kl", "clip_fraction", "active_fraction")
+        info = dict(zip(names, (sums / len(row)).tolist(), strict=True))
+        kl["approx_kl"] = info["approx_kl"]
+        return {**info, "n_rows": len(row)}

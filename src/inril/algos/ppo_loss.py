@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -33,8 +35,26 @@ def denoising_discount(gamma_denoising: float, n_steps: int) -> Tensor:
     return gamma_denoising ** torch.arange(n_steps - 1, -1, -1, dtype=torch.float32)
 
 
-def clipped_surrogate(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_coef: Tensor | float) -> Tensor:
-    """PPO's pessimistic surrogate of each sample, to be minimised.
+class Surrogate(NamedTuple):
+    """PPO's loss sample by sample, (B,) each.
+
+    Attributes:
+        loss: pessimistic surrogate, to be minimised.
+        approx_kl: non-negative estimate of KL(old || new).
+        clipped: whether the ratio left the trusted range.
+        active: whether the loss has a gradient; clipping in the direction of improvement leaves none.
+    """
+
+    loss: Tensor
+    approx_kl: Tensor
+    clipped: Tensor
+    active: Tensor
+
+
+def clipped_surrogate(
+    logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_coef: Tensor | float
+) -> Surrogate:
+    """Compare the policy that is trained with the one that acted.
 
     Args:
         logprob: (B,) under the policy that is trained.
@@ -42,22 +62,17 @@ def clipped_surrogate(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, c
         advantage: (B,).
         clip_coef: one for all or (B,).
 
-    Returns:
-        (B,)
-
-    Source: Schulman et al. 2017, eq. 7.
-    """
-    ratio = torch.exp(logprob - old_logprob)
-    return torch.maximum(-advantage * ratio, -advantage * torch.clamp(ratio, 1 - clip_coef, 1 + clip_coef))
-
-
-def approx_kl(logprob: Tensor, old_logprob: Tensor) -> Tensor:
-    """Non-negative estimate of KL(old || new) from samples of old, (B,).
-
-    Source: Schulman 2020, "Approximating KL divergence", estimator k3.
+    Source: Schulman et al. 2017, eq. 7; Schulman 2020, "Approximating KL divergence", estimator k3.
     """
     log_ratio = logprob - old_logprob
-    return torch.expm1(log_ratio) - log_ratio
+    ratio = torch.exp(log_ratio)
+    plain = -advantage * ratio
+    clipped = -advantage * torch.clamp(ratio, 1 - clip_coef, 1 + clip_coef)
+    with torch.no_grad():
+        approx_kl = torch.expm1(log_ratio) - log_ratio
+        outside = (ratio - 1).abs() > clip_coef
+        active = ~outside | (plain > clipped)
+    return Surrogate(torch.maximum(plain, clipped), approx_kl, outside, active)
 
 
 def normalize_advantage(advantage: Tensor) -> Tensor:

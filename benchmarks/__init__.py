@@ -1,0 +1,1 @@
+"""What `make bench` measures: ratios to the machine's own limits, never asserted."""

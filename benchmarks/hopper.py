@@ -1,0 +1,159 @@
+"""One DPPO iteration on Hopper at the reference settings, phase by phase, beside the machine's matrix product speed."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import torch
+
+from inril.algos.dppo import make_dppo
+from inril.algos.ppo import PPO
+from inril.config import FinetuneConfig
+from inril.data import make_demos
+from inril.envs import make
+from inril.envs.base import BatchedEnv
+from inril.policies.diffusion import DiffusionPolicy
+from inril.policies.files import load_policy
+from inril.policies.mlp import MLP
+from inril.project import Project, read_yaml
+from inril.train import pretrain
+
+_CONFIG = Path(__file__).parents[1] / "config"
+
+
+class Cost(NamedTuple):
+    """Seconds of one piece of work."""
+
+    cpu_s: float
+    wall_s: float
+
+
+class IterationCost(NamedTuple):
+    """What one iteration cost and did.
+
+    Attributes:
+        phases: rollout, update_critic, update_actor.
+        env_steps: executed.
+        flops_done: floating point operations of the networks in the update, rows dropped from the backward pass
+            not counted.
+        flops_dense: the same with every row of the actor in both passes.
+    """
+
+    phases: dict[str, Cost]
+    env_steps: int
+    flops_done: float
+    flops_dense: float
+
+
+def gemm_flops_per_cpu_second(size: int = 2048) -> float:
+    """Measure the peak of float32 matrix products on one thread."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    out = torch.empty(size, size)
+    times = [measure(lambda: torch.mm(a, b, out=out)).cpu_s for _ in range(6)]
+    return 2 * size**3 / min(times)
+
+
+def measure(work: Callable[[], object]) -> Cost:
+    """Time one call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Cost(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def reference_run() -> tuple[PPO, BatchedEnv, FinetuneConfig]:
+    """Build DPPO on Hopper at the reference settings, on a policy that was pre-trained for a few seconds.
+
+    Its episodes last some hundred steps, as those of a real run do; a random policy would fall at once.
+    """
+    root = read_yaml(_CONFIG / "config.yaml") | {"budget": "reference"}
+    project = Project(_CONFIG, root)
+    demos_cfg = project.demos("hopper").model_copy(update={"n_steps": 30_000})
+    cfg = project.pretrain("hopper", "diffusion", 0)
+    optim = cfg.optim.model_copy(update={"max_steps": 2500, "lr_min": 1e-4})
+    cfg = cfg.model_copy(update={"optim": optim, "select_episodes": 4, "report_episodes": 4})
+    with tempfile.TemporaryDirectory() as folder:
+        demos = Path(folder, "demos.hdf5")
+        make_demos(demos_cfg, demos)
+        pretrain.run(cfg, demos, Path(folder, "policy"))
+        policy, _ = load_policy(Path(folder, "policy", "policy.safetensors"), cfg.task)
+    assert isinstance(policy, DiffusionPolicy)
+    run = project.finetune("hopper", "dppo", "none", "inf", 0)
+    return make_dppo(run, policy), make("hopper", run.n_envs, cfg.horizon_steps), run
+
+
+def measure_iteration(algorithm: PPO, env: BatchedEnv, itr: int) -> IterationCost:
+    """Run one iteration of training and account for it."""
+    cpu: dict[str, float] = defaultdict(float)
+    wall: dict[str, float] = defaultdict(float)
+    flops_done = flops_dense = 0.0
+    info: dict[str, float] = {}
+
+    def account(phase: str, cost: Cost) -> None:
+        cpu[phase] += cost.cpu_s
+        wall[phase] += cost.wall_s
+
+    account("rollout", measure(lambda: info.update(algorithm.collect(env, itr))))
+    updates = algorithm.updates(itr)
+    while True:
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
+        update = next(updates, None)
+        if update is None:
+            break
+        update.zero_grad()
+        step = update.backward()
+        update.apply()
+        phase = f"update_{update.name}"
+        account(phase, Cost(time.process_time() - cpu_start, time.perf_counter() - wall_start))
+        done, dense = _flops(algorithm, update.name, step)
+        flops_done, flops_dense = flops_done + done, flops_dense + dense
+    phases = {name: Cost(cpu[name], wall[name]) for name in cpu}
+    return IterationCost(phases, int(info["env_steps"]), flops_done, flops_dense)
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident size of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _flops(algorithm: PPO, name: str, info: dict[str, float]) -> tuple[float, float]:
+    """Operations of one gradient step: (done, dense)."""
+    if name == "critic":
+        dense = info["n_rows"] * _mlp_flops(algorithm.critic, backward=1.0)
+        return dense, dense
+    mlp: MLP = algorithm.head.actor.mlp  # type: ignore[attr-defined]
+    active = info["active_fraction"]
+    rows = info["n_rows"]
+    return rows * _mlp_flops(mlp, backward=active), rows * _mlp_flops(mlp, backward=1.0)
+
+
+def _mlp_flops(mlp: MLP, backward: float) -> float:
+    """Operations per row: 2 per weight forward, 4 backward, 2 in the first layer, whose input needs no gradient."""
+    first, *rest = (layer.weight.numel() for layer in mlp.layers)
+    return 2 * (first + sum(rest)) + backward * (2 * first + 4 * sum(rest))
+
+
+def summary(iterations: list[IterationCost], gemm_peak: list[float]) -> dict[str, float]:
+    """Medians over iterations of what they cost, in CPU-seconds and wall seconds, and ratios to the peak."""
+    names = iterations[0].phases
+    result: dict[str, float] = {"gemm_peak_gflops": median(gemm_peak) / 1e9}
+    for name in names:
+        result[f"{name}_cpu_s"] = median(i.phases[name].cpu_s for i in iterations)
+        result[f"{name}_wall_s"] = median(i.phases[name].wall_s for i in iterations)
+    rates, done, dense = [], [], []
+    for i, peak in zip(iterations, gemm_peak, strict=True):
+        rates.append(i.env_steps / sum(cost.cpu_s for cost in i.phases.values()))
+        update = sum(cost.cpu_s for name, cost in i.phases.items() if name != "rollout")
+        done.append(i.flops_done / update / peak)
+        dense.append(i.flops_dense / update / peak)
+    result["hopper_env_steps_per_iteration"] = median(i.env_steps for i in iterations)
+    result["hopper_env_steps_per_cpu_second"] = median(rates)
+    result["update_fraction_of_gemm_peak"] = median(done)
+    result["update_fraction_of_gemm_peak_dense"] = median(dense)
+    return result
