@@ -1,0 +1,133 @@
+"""What runs, and what runs again: asked of Snakemake itself, on the records of a real run at the smoke budget."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+
+Snakemake = Callable[..., CompletedProcess[str]]
+Plan = Callable[..., set[str]]
+
+
+def edit(path: Path, pattern: str, replacement: str) -> None:
+    text, count = re.subn(pattern, replacement, path.read_text(), count=1)
+    assert count == 1, f"{pattern} is not in {path}"
+    path.write_text(text)
+
+
+def test_smoke_runs_all_phases(smoke: Path) -> None:
+    folder = smoke / "results" / "smoke"
+    assert (folder / "figures" / "fig8.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder / "figures" / "fig8.png").stat().st_size > 10_000
+    table = pd.read_csv(folder / "figures" / "fig8.csv", dtype={"m": str})
+    assert set(table["m"]) == {"2", "inf"}
+    assert not list(smoke.glob("results/fig8.*"))
+    run = folder / "finetune" / "hopper" / "dppo" / "surgery" / "m2" / "seed0"
+    assert {"config.yaml", "metrics.csv", "policy.safetensors", "log.txt"} <= {path.name for path in run.iterdir()}
+
+
+def test_finished_work_is_not_repeated(smoke: Path, snakemake: Snakemake) -> None:
+    assert "Nothing to be done" in snakemake(smoke).stderr
+
+
+def test_new_colour_redraws_only_the_figure(smoke: Path, plan: Plan) -> None:
+    assert plan(smoke, plot="{rl_color: red}") == {"figure"}
+
+
+def test_new_title_redraws_only_the_figure(smoke: Path, source: Path, plan: Plan) -> None:
+    edit(source / "config" / "config.yaml", "Hopper, DPPO", "Hopper")
+    assert plan(smoke, root=source) == {"figure"}
+
+
+def test_added_seed_runs_only_that_seed(smoke: Path, plan: Plan) -> None:
+    new = {"pretrain seed1", "finetune m2 seed1", "finetune minf seed1"}
+    assert plan(smoke, seeds="[0,1]") == new | {"table", "figure"}
+
+
+def test_added_arm_runs_only_that_arm(smoke: Path, plan: Plan) -> None:
+    assert plan(smoke, m_values="[2,5,inf]") == {"finetune m5 seed0", "table", "figure"}
+
+
+def test_bumped_surgery_reruns_only_surgery(smoke: Path, source: Path, plan: Plan) -> None:
+    edit(source / "src" / "inril" / "numerics.py", r'"surgery": \d+', '"surgery": 1000')
+    assert plan(smoke, root=source) == {"finetune m2 seed0", "table", "figure"}
+
+
+def test_bumped_pretraining_reruns_all_that_follows(smoke: Path, source: Path, plan: Plan) -> None:
+    edit(source / "src" / "inril" / "numerics.py", r'"pretrain": \d+', '"pretrain": 1000')
+    runs = {"pretrain seed0", "finetune m2 seed0", "finetune minf seed0"}
+    assert plan(smoke, root=source) == runs | {"table", "figure"}
+
+
+def test_changed_setting_reruns_what_uses_it(smoke: Path, source: Path, plan: Plan) -> None:
+    edit(source / "config" / "budgets" / "smoke.yaml", "env_steps: 2000", "env_steps: 2500")
+    assert plan(smoke, root=source) == {"finetune m2 seed0", "finetune minf seed0", "table", "figure"}
+
+
+def test_docstring_reruns_nothing(smoke: Path, source: Path, plan: Plan) -> None:
+    for module in ("train/finetune.py", "numerics.py", "config.py"):
+        edit(source / "src" / "inril" / module, r'^"""', '"""Said better. ')
+    assert plan(smoke, root=source) == set()
+
+
+def test_touched_files_rerun_nothing(smoke: Path, plan: Plan) -> None:
+    for path in (smoke / "results").rglob("*.hdf5"):
+        os.utime(path)
+    for path in (smoke / "results").rglob("policy.safetensors"):
+        os.utime(path)
+    assert plan(smoke) == set()
+
+
+@pytest.mark.parametrize(("budget", "n_runs", "n_pretrain"), [("laptop", 16, 2), ("paper", 40, 5), ("reference", 3, 3)])
+def test_every_budget_has_a_plan(tmp_path: Path, plan: Plan, budget: str, n_runs: int, n_pretrain: int) -> None:
+    jobs = plan(tmp_path, budget=budget)
+    assert sum(job.startswith("finetune") for job in jobs) == n_runs
+    assert sum(job.startswith("pretrain") for job in jobs) == n_pretrain
+    assert ("publish" in jobs) == (budget == "laptop")
+
+
+def test_named_targets_have_plans(tmp_path: Path, plan: Plan) -> None:
+    assert plan(tmp_path, "all_demos", "all_experts") == {"demos", "expert"}
+
+
+def test_any_budget_can_be_asked_for_by_path(tmp_path: Path, plan: Plan) -> None:
+    jobs = plan(tmp_path, "results/smoke/figures/fig8.pdf", budget="paper")
+    assert {job for job in jobs if job.startswith("finetune")} == {"finetune m2 seed0", "finetune minf seed0"}
+
+
+def test_published_figure_belongs_to_the_default_budget(tmp_path: Path, snakemake: Snakemake) -> None:
+    done = snakemake(tmp_path, "--dry-run", "results/fig8.pdf")
+    assert done.returncode == 1
+    expected = "error: results/fig8.pdf belongs to budget laptop: ask for results/smoke/figures/fig8.pdf"
+    assert done.stderr.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, got 'huge'"),
+        ({"m_values": "[0]"}, "m_values.0: expected greater than 0, got '0'"),
+        ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
+    ],
+)
+def test_bad_settings_stop_before_any_job(
+    tmp_path: Path, snakemake: Snakemake, config: dict[str, str], message: str
+) -> None:
+    done = snakemake(tmp_path, **config)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_workflow_is_lint_free(tmp_path: Path, snakemake: Snakemake) -> None:
+    done = snakemake(tmp_path, "--lint")
+    assert done.returncode == 0, done.stderr
