@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from inril.cli import schemas
 from inril.config import FinetuneConfig
 from inril.errors import InputError
 from inril.project import Project, merge, read_yaml
@@ -166,3 +168,19 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str, message: str) 
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         read_yaml(tmp_path / "x.yaml")
+
+
+def test_readme_explains_every_key() -> None:
+    words = set(re.findall(r"\w+", (CONFIG / "README.md").read_text()))
+    keys = {key for schema in schemas().values() for key in _properties(json.loads(schema))}
+    assert keys - words == set()
+
+
+def _properties(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return {key for part in schema for key in _properties(part)}
+    if not isinstance(schema, dict):
+        return set()
+    nested = {key for part in schema.values() for key in _properties(part)}
+    properties = schema.get("properties", {})
+    return nested | (set(properties) if isinstance(properties, dict) else set())
