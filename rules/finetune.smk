@@ -7,7 +7,7 @@ Beside them, and not an output, lies checkpoint/: what an interrupted job resume
 
 
 rule finetune:
-    """Fine-tune one policy. The log is appended to: a resumed job goes on in it."""
+    """Fine-tune one policy."""
     input:
         demos=demos_of,
         policy=policy_of,
@@ -31,4 +31,4 @@ rule finetune:
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril finetune --config {params.config:q} --demos {input.demos:q} --policy {input.policy:q} "
-        "--out {params.out:q} --on-mismatch restart &>> {log:q}"
+        "--out {params.out:q} --on-mismatch restart &> {log:q}"

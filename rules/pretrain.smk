@@ -7,7 +7,7 @@ Beside them, and not an output, lies what an interrupted job resumes from.
 
 
 rule pretrain:
-    """Clone the demonstrations. The log is appended to: a resumed job goes on in it."""
+    """Clone the demonstrations."""
     input:
         demos=demos_of,
     output:
@@ -35,4 +35,4 @@ rule pretrain:
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril pretrain --config {params.config:q} --demos {input.demos:q} "
-        "--out {params.out:q} --on-mismatch restart &>> {log:q}"
+        "--out {params.out:q} --on-mismatch restart &> {log:q}"
