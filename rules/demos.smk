@@ -23,4 +23,4 @@ rule demos:
         config=lambda w: project(w.budget, w.source).demos(w.task).model_dump_json(),
         numerics=versions("demos"),
     shell:
-        "python -m inril demos --config {params.config:q} --out {output:q} &> {log:q}"
+        "python -m inril demos --config {params.config:q} --out {output:q} &>> {log:q}"

@@ -23,4 +23,4 @@ rule expert:
         config=lambda w: expert_job(w).model_dump_json(),
         numerics=versions("expert", "evaluate"),
     shell:
-        "python -m inril expert --config {params.config:q} --out {output:q} &> {log:q}"
+        "python -m inril expert --config {params.config:q} --out {output:q} &>> {log:q}"

@@ -31,4 +31,4 @@ rule finetune:
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril finetune --config {params.config:q} --demos {input.demos:q} --policy {input.policy:q} "
-        "--out {params.out:q} --on-mismatch restart &> {log:q}"
+        "--out {params.out:q} --on-mismatch restart &>> {log:q}"

@@ -35,4 +35,4 @@ rule pretrain:
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril pretrain --config {params.config:q} --demos {input.demos:q} "
-        "--out {params.out:q} --on-mismatch restart &> {log:q}"
+        "--out {params.out:q} --on-mismatch restart &>> {log:q}"
