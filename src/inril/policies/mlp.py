@@ -6,6 +6,7 @@ every parameter's gradient, so the residual network drops them before its matrix
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,29 @@ def mish(x: Tensor) -> Tensor:
     e = x.clamp(max=20.0).exp_()  # beyond 20 the quotient is 1 in float64 too
     n = (e + 2).mul_(e)
     return (n + 2).reciprocal_().mul_(n).mul_(x)
+
+
+# oneDNN's product is some 10 % faster than the BLAS call behind F.linear, and applies the activation on its way out.
+# Its per-call set-up pays from a few hundred rows on.
+_ONEDNN_MIN_ROWS = 256
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
+    """Return activation(x weight^T + bias) with the fastest kernel at hand; no autograd.
+
+    Args:
+        x: (B, n).
+        weight: (m, n).
+        bias: (m,) or None.
+        activation: "none" or the name of one.
+    """
+    if _HAS_ONEDNN and len(x) >= _ONEDNN_MIN_ROWS and x.dtype == torch.float32 and x.device.type == "cpu":
+        fused = activation if activation == "relu" else "none"
+        out = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
+        return out if activation == fused else activate(activation, out)
+    out = F.linear(x, weight, bias)
+    return out if activation == "none" else activate(activation, out)
 
 
 def activate(name: str, x: Tensor) -> Tensor:
@@ -45,24 +69,39 @@ def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
     return (e + 1).mul_(e).mul_(4).mul_(saved).div_(n2).add_(n2).sub_(2).div_(n2).mul_(grad)
 
 
+def _residual_forward(
+    x: Tensor, activation: str, parameters: Sequence[Tensor], saved: list[Tensor] | None = None
+) -> Tensor:
+    """h = L0 x; h = h + L2 act(L1 act(h)) for every block; out = L_last h. Leaves in `saved` what a backward needs."""
+    weights, biases = parameters[::2], parameters[1::2]
+    kept = [x]
+    h = linear(x, weights[0], biases[0])
+    for i in range(1, len(weights) - 1, 2):
+        a = activate(activation, h)
+        if activation == "mish":
+            z = linear(a, weights[i], biases[i])
+            b = mish(z)
+            kept += [a, b, h, z]
+        else:
+            b = linear(a, weights[i], biases[i], activation)
+            kept += [a, b]
+        h = linear(b, weights[i + 1], biases[i + 1]).add_(h)
+    if saved is not None:
+        saved += [*kept, h]
+    return linear(h, weights[-1], biases[-1])
+
+
 class _ResidualMLP(torch.autograd.Function):
-    """h = L0 x; h = h + L2 act(L1 act(h)) for every block; out = L_last h."""
+    """`_residual_forward` with a backward pass over the rows that have a gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, activation: str, *parameters: Tensor) -> Tensor:
-        weights, biases = parameters[::2], parameters[1::2]
-        h = F.linear(x, weights[0], biases[0])
-        saved = [x]
-        for i in range(1, len(weights) - 1, 2):
-            a = activate(activation, h)
-            z = F.linear(a, weights[i], biases[i])
-            b = activate(activation, z)
-            saved += [a, b, h, z] if activation == "mish" else [a, b]
-            h = F.linear(b, weights[i + 1], biases[i + 1]).add_(h)
-        ctx.save_for_backward(*saved, h, *weights)
+        saved: list[Tensor] = []
+        out = _residual_forward(x, activation, parameters, saved)
+        ctx.save_for_backward(*saved, *parameters[::2])
         ctx.activation = activation
-        ctx.n_weights = len(weights)
-        return F.linear(h, weights[-1], biases[-1])
+        ctx.n_weights = len(parameters) // 2
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -81,9 +120,9 @@ class _ResidualMLP(torch.autograd.Function):
             else:
                 key_a, key_b = a, b = saved[-2:]
                 del saved[-2:]
-            grad_z = _activation_backward(ctx.activation, grad_h @ weights[i + 1], key_b)
+            grad_z = _activation_backward(ctx.activation, linear(grad_h, weights[i + 1].t()), key_b)
             grads[:0] = [grad_z.t() @ a, grad_z.sum(0), grad_h.t() @ b, grad_h.sum(0)]
-            grad_h = _activation_backward(ctx.activation, grad_z @ weights[i], key_a).add_(grad_h)
+            grad_h = _activation_backward(ctx.activation, linear(grad_z, weights[i].t()), key_a).add_(grad_h)
         grads[:0] = [grad_h.t() @ saved[0], grad_h.sum(0)]
         grad_x = None
         if ctx.needs_input_grad[0]:
@@ -111,6 +150,8 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_dim) to (B, out_dim)."""
+        if self.residual and not torch.is_grad_enabled():
+            return _residual_forward(x, self.activation, list(self.layers.parameters()))
         if self.residual:
             return _ResidualMLP.apply(x, self.activation, *self.layers.parameters())  # type: ignore[no-any-return]
         for layer in self.layers[:-1]:

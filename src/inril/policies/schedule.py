@@ -61,16 +61,21 @@ class NoiseSchedule(nn.Module):
         """
         return self.sqrt_alpha_bar[t, None, None] * x0 + self.sqrt_one_minus_alpha_bar[t, None, None] * eps
 
-    def posterior_mean(self, x: Tensor, eps: Tensor, t: Tensor | int) -> Tensor:
+    def posterior_mean(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """Mean of the next, cleaner chunk given the predicted noise, the clean chunk clipped to [-1, 1].
 
         Args:
             x: (B, Tp, Da) noisy chunk.
             eps: (B, Tp, Da) predicted noise.
-            t: denoising index, one for all or one per row (B,).
+            t: (B,) denoising index.
 
         Source: Ho et al. 2020, eqs. 7 and 15.
         """
-        index: Tensor | int = t if isinstance(t, int) else t[:, None, None]  # (B, 1, 1) broadcasts over the chunk
+        index = t[:, None, None]  # (B, 1, 1) broadcasts over the chunk
         x0 = (self.x0_from_x[index] * x - self.x0_from_eps[index] * eps).clamp(-1, 1)
         return self.mean_from_x0[index] * x0 + self.mean_from_x[index] * x
+
+    def posterior_coefficients(self) -> list[tuple[float, float, float, float]]:
+        """Return (x0_from_x, x0_from_eps, mean_from_x0, mean_from_x) of every t, for loops over one t at a time."""
+        columns = (self.x0_from_x, self.x0_from_eps, self.mean_from_x0, self.mean_from_x)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
