@@ -18,9 +18,7 @@ class InputError(Exception):
         hint: what to do about it.
     """
 
-    def __init__(
-        self, where: str | Path, *, expected: str, got: str, field: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, where: str | Path, *, expected: str, got: str, field: str = "", hint: str = "") -> None:
         self.where = str(where)
         self.field = field
         self.expected = expected

@@ -14,7 +14,7 @@ from inril.envs.base import BatchedEnv
 from inril.seeding import subseed, torch_stream
 from inril.types import BoolArray, FloatArray
 
-Act = Callable[[np.ndarray, torch.Generator], np.ndarray]
+Act = Callable[[FloatArray, torch.Generator], FloatArray]
 
 
 class Evaluation(NamedTuple):

@@ -17,6 +17,8 @@ from torch import Tensor
 from inril.errors import InputError
 from inril.files import write_atomically
 
+_HEADER = "inril"
+
 
 class TensorFile(NamedTuple):
     """Contents of a file: tensors by name, and whatever else, as JSON values."""
@@ -38,8 +40,9 @@ def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Ma
         InputError: the disk is full or the folder cannot be written.
     """
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"kind": f"inril {kind}", "meta": json.dumps(meta), "sha256": _digest(whole, json.dumps(meta))}
-    write_atomically(path, save(whole, metadata=header))
+    header = {"kind": kind, "meta": meta, "sha256": _digest(whole, meta)}
+    # One key: the library writes several in random order, and equal contents should be equal files.
+    write_atomically(path, save(whole, metadata={_HEADER: json.dumps(header)}))
 
 
 def read_tensors(path: Path, kind: str) -> TensorFile:
@@ -48,26 +51,26 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
     Raises:
         InputError: the file is missing, cut short, not of this kind or altered.
     """
-    expected = f"a whole file of kind 'inril {kind}'"
+    expected = f"a whole {kind} file of inril"
     if not path.is_file():
         raise InputError(path, expected=expected, got="nothing there" if not path.exists() else "a folder")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise InputError(path, expected=expected, got=f"an unreadable one ({error})") from None
-    if header.get("kind") != f"inril {kind}":
-        raise InputError(path, field="kind", expected=f"'inril {kind}'", got=repr(header.get("kind")))
-    if header.get("sha256") != _digest(tensors, header.get("meta", "")):
+    if header.get("kind") != kind:
+        raise InputError(path, field="kind", expected=repr(kind), got=repr(header.get("kind")))
+    if header.get("sha256") != _digest(tensors, header.get("meta", {})):
         raise InputError(path, field="sha256", expected="the hash of the contents", got="another one: it was altered")
-    return TensorFile(tensors, json.loads(header["meta"]))
+    return TensorFile(tensors, header["meta"])
 
 
 def file_digest(path: Path) -> str:
     """Return the hash of the contents that a file written by `write_tensors` records."""
     with safe_open(path, framework="pt") as file:
-        return str(file.metadata()["sha256"])
+        return str(json.loads(file.metadata()[_HEADER])["sha256"])
 
 
 def pack(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -100,8 +103,8 @@ def unpack(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict[str
     return state
 
 
-def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
-    digest = hashlib.sha256(meta.encode())
+def _digest(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(meta).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -1,10 +1,10 @@
 """Shape legend of the whole project, and the few batch types that cross module boundaries.
 
-    B   batch                       K   fine-tuned denoising steps (ft_denoising_steps)
-    S   rollout steps (chunks)      To  observation history (cond_steps)
-    E   environments (n_envs)       Tp  predicted horizon (horizon_steps)
-    Do  observation dimensions      Ta  executed steps of a chunk (act_steps)
-    Da  action dimensions           P   parameters of a network, flattened
+B   batch                       K   fine-tuned denoising steps (ft_denoising_steps)
+S   rollout steps (chunks)      To  observation history (cond_steps)
+E   environments (n_envs)       Tp  predicted horizon (horizon_steps)
+Do  observation dimensions      Ta  executed steps of a chunk (act_steps)
+Da  action dimensions           P   parameters of a network, flattened
 """
 
 from __future__ import annotations

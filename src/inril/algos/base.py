@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from inril.envs.base import BatchedEnv
+from inril.types import FloatArray
 
 Info = dict[str, float]
 
@@ -71,9 +71,9 @@ class Algorithm(Protocol):
         """Actor loss on a random part of the current rollout, for diagnostics only."""
 
     def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
-        """Imitation losses to log: `il_loss` over what is fine-tuned, `il_loss_all_steps` comparable to pre-training."""
+        """Imitation losses to log: `il_loss` of what is fine-tuned, `il_loss_all_steps` comparable to pre-training."""
 
-    def act(self, obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
         """Return evaluation chunks (E, Ta, Da) in raw units for raw observations (E, Do)."""
 
     def policy_state(self) -> dict[str, Tensor]:

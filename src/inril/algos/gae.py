@@ -82,7 +82,8 @@ class RewardScaler:
             returns[t] = self.running_return
             self.running_return = self.running_return * ~done[t]
         self._update(returns)
-        return np.clip(reward / np.sqrt(self.var + 1e-8), -10.0, 10.0)
+        scaled: FloatArray = np.clip(reward / np.sqrt(self.var + 1e-8), -10.0, 10.0)
+        return scaled
 
     def _update(self, returns: FloatArray) -> None:
         # Parallel variance (Chan et al. 1983).

@@ -23,6 +23,7 @@ from inril.policies.mlp import MLP
 from inril.seeding import torch_stream
 from inril.train.episodes import EpisodeStatistics
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.types import BoolArray, FloatArray
 
 
 class Sample(NamedTuple):
@@ -130,7 +131,7 @@ class PPO:
         self.discount = denoising_discount(head.gamma_denoising, head.n_steps)
         self.reward_scaler = RewardScaler(n_envs)
         self.episodes = EpisodeStatistics(n_envs)
-        self.obs: np.ndarray | None = None  # raw, the observation to act on next
+        self.obs: FloatArray | None = None  # raw, the observation to act on next
         self.rollout: Rollout | None = None
 
     @torch.no_grad()
@@ -202,7 +203,7 @@ class PPO:
         return self._surrogate(row, k, self._weighted_advantage(row, k)).loss.mean()
 
     @torch.no_grad()
-    def act(self, obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
         """Evaluation chunks in raw units."""
         normalized = self.head.normalizer.normalize_obs(torch.from_numpy(obs).float())
         return self.head.normalizer.denormalize_action(self.head.act(normalized, generator)).double().numpy()
@@ -240,9 +241,9 @@ class PPO:
         final_obs: Tensor,
         trace: Tensor,
         logprob: Tensor,
-        reward: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
+        reward: FloatArray,
+        terminated: BoolArray,
+        truncated: BoolArray,
     ) -> Rollout:
         done = terminated | truncated
         if self.config.reward_scaling:
@@ -288,7 +289,7 @@ class PPO:
         for index, weight in zip(distinct.split(micro), count.split(micro), strict=True):
             error = self.critic(self.rollout.obs[index]).squeeze(1) - self.rollout.returns[index]
             loss = 0.5 * (weight * error.square()).sum() / len(row)
-            (self.config.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
+            (self.config.vf_coef * loss).backward()
             total += loss.item()
         return {"value_loss": total, "n_rows": len(distinct)}
 
@@ -314,7 +315,7 @@ class PPO:
             loss = surrogate.loss.sum() / len(row)
             if self.config.ent_coef > 0:
                 loss = loss - self.config.ent_coef * self.head.entropy() * (len(index) / len(row))
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             sums += torch.stack([values.detach().sum() for values in surrogate])
         names = ("surrogate", "approx_kl", "clip_fraction", "active_fraction")
         info = dict(zip(names, (sums / len(row)).tolist(), strict=True))

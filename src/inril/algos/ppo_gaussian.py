@@ -50,7 +50,7 @@ class GaussianHead:
         """(Tp, Da)."""
         return self.policy.chunk_shape
 
-    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:  # noqa: ARG002
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
         """Log-probability of the chunk."""
         return self.policy.logprob(obs, trace)
 
@@ -67,12 +67,12 @@ class GaussianHead:
         """Negative log-likelihood of the demonstrations."""
         return self.policy.bc_loss(obs, chunk, generator)
 
-    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:  # noqa: ARG002
+    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
         """Mean squared error of the mean: unlike the likelihood it does not move with the standard deviation."""
         error = float((self.policy.mean(obs) - chunk).square().mean())
         return {"il_loss": error, "il_loss_all_steps": error}
 
-    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Return the mean."""
         return self.policy.mean(obs)
 

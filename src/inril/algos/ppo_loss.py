@@ -51,16 +51,14 @@ class Surrogate(NamedTuple):
     active: Tensor
 
 
-def clipped_surrogate(
-    logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_coef: Tensor | float
-) -> Surrogate:
+def clipped_surrogate(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_coef: Tensor) -> Surrogate:
     """Compare the policy that is trained with the one that acted.
 
     Args:
         logprob: (B,) under the policy that is trained.
         old_logprob: (B,) under the policy that acted.
         advantage: (B,).
-        clip_coef: one for all or (B,).
+        clip_coef: (B,), or () for all.
 
     Source: Schulman et al. 2017, eq. 7; Schulman 2020, "Approximating KL divergence", estimator k3.
     """

@@ -12,9 +12,7 @@ from inril.algos.base import Info
 from inril.interleave.separation import flatten
 
 
-def gradient_angle(
-    rl_loss: Callable[[], Tensor], il_loss: Callable[[], Tensor], parameters: Sequence[Tensor]
-) -> Info:
+def gradient_angle(rl_loss: Callable[[], Tensor], il_loss: Callable[[], Tensor], parameters: Sequence[Tensor]) -> Info:
     """Measure how imitation and reinforcement agree; changes no gradient and takes no step.
 
     Each loss is called twice and must use an independent batch each time. Inner products between independent

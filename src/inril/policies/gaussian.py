@@ -38,7 +38,7 @@ class GaussianPolicy(nn.Module):
         """Log-probability (B,) of normalised chunks (B, Tp, Da), averaged over their dimensions, within [-5, 2]."""
         return gaussian_logprob(chunk, self.mean(obs), self.log_std)
 
-    def bc_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def bc_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
         """Negative log-likelihood of demonstrations, the standard deviation held fixed.
 
         Args:
@@ -56,7 +56,7 @@ class GaussianPolicy(nn.Module):
         return mean + self.log_std.exp() * torch.randn(mean.shape, generator=generator)
 
     @torch.no_grad()
-    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Return the mean chunk (E, Tp, Da) in raw units for raw observations (E, Do); evaluation adds no noise."""
         return self.normalizer.denormalize_action(self.mean(self.normalizer.normalize_obs(obs)))
 

@@ -7,6 +7,7 @@ every parameter's gradient, so the residual network drops them before its matrix
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     """
     if _HAS_ONEDNN and len(x) >= _ONEDNN_MIN_ROWS and x.dtype == torch.float32 and x.device.type == "cpu":
         fused = activation if activation == "relu" else "none"
-        out = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
         return out if activation == fused else activate(activation, out)
     out = F.linear(x, weight, bias)
     return out if activation == "none" else activate(activation, out)
@@ -60,7 +61,8 @@ def activate(name: str, x: Tensor) -> Tensor:
 def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
     """Gradient before an activation; `saved` is its output for ReLU and tanh, its input for Mish."""
     if name == "relu":
-        return torch.ops.aten.threshold_backward(grad, saved, 0)
+        out: Tensor = torch.ops.aten.threshold_backward(grad, saved, 0)
+        return out
     if name == "tanh":
         return grad * (1 - saved * saved)
     e = saved.clamp(max=20.0).exp_()
@@ -72,7 +74,7 @@ def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
 def _residual_forward(
     x: Tensor, activation: str, parameters: Sequence[Tensor], saved: list[Tensor] | None = None
 ) -> Tensor:
-    """h = L0 x; h = h + L2 act(L1 act(h)) for every block; out = L_last h. Leaves in `saved` what a backward needs."""
+    """H = L0 x; h = h + L2 act(L1 act(h)) for every block; out = L_last h. Leaves in `saved` what a backward needs."""
     weights, biases = parameters[::2], parameters[1::2]
     kept = [x]
     h = linear(x, weights[0], biases[0])
@@ -104,7 +106,7 @@ class _ResidualMLP(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         saved, weights = list(ctx.saved_tensors[: -ctx.n_weights]), ctx.saved_tensors[-ctx.n_weights :]
         n_rows = len(grad_out)
         active = grad_out.any(dim=1).nonzero().squeeze(1)
@@ -144,7 +146,7 @@ class MLP(nn.Module):
     def __init__(self, config: NetworkConfig, in_dim: int, out_dim: int) -> None:
         super().__init__()
         sizes = [in_dim, *config.widths, out_dim]
-        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in pairwise(sizes))
         self.activation = config.activation
         self.residual = config.residual
 
@@ -153,7 +155,7 @@ class MLP(nn.Module):
         if self.residual and not torch.is_grad_enabled():
             return _residual_forward(x, self.activation, list(self.layers.parameters()))
         if self.residual:
-            return _ResidualMLP.apply(x, self.activation, *self.layers.parameters())  # type: ignore[no-any-return]
+            return _ResidualMLP.apply(x, self.activation, *self.layers.parameters())  # type: ignore[no-any-return,no-untyped-call]
         for layer in self.layers[:-1]:
             x = activate(self.activation, layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]

@@ -40,7 +40,8 @@ class Expert:
         """Draw actions (E, Da) within [-1, 1] for raw observations (E, Do)."""
         mean = self.policy.mean(self.policy.normalizer.normalize_obs(torch.from_numpy(obs).float()))[:, 0].double()
         action = mean.numpy() + self.policy.log_std.exp().double().numpy() * rng.standard_normal(mean.shape)
-        return np.clip(action, -1.0, 1.0)
+        clipped: FloatArray = np.clip(action, -1.0, 1.0)
+        return clipped
 
 
 def load_expert(task: TaskSpec) -> Expert:
@@ -91,7 +92,7 @@ def run(cfg: ExpertConfig, task: TaskSpec, out: Path) -> None:
     policy_config = GaussianConfig(network=cfg.network, std=cfg.initial_std)
     policy = GaussianPolicy(policy_config, task, horizon_steps=1)
     with torch.no_grad():
-        policy.mlp.layers[-1].weight.mul_(0.01)  # start near zero action
+        next(policy.mlp.layers[-1].parameters()).mul_(0.01)  # weights of the last layer: start near zero action
     algorithm = PPO(
         config=cfg.ppo,
         head=GaussianHead(policy, cfg.ppo),
@@ -120,7 +121,11 @@ def run(cfg: ExpertConfig, task: TaskSpec, out: Path) -> None:
         log.info("%s: %d env steps, return %.0f (target %.0f)", task.id, env_steps, returns.mean(), cfg.target_return)
         if distance < best_distance:
             best_distance = distance
-            origin = {"env_steps": env_steps, "mean_return": float(returns.mean()), "config": cfg.model_dump(mode="json")}
+            origin = {
+                "env_steps": env_steps,
+                "mean_return": float(returns.mean()),
+                "config": cfg.model_dump(mode="json"),
+            }
             save_policy(out, spec, policy.state_dict(), origin)
     env.close()
 

@@ -57,8 +57,11 @@ def run(cfg: FinetuneConfig, demos: Path, policy: Path, out: Path, on_mismatch: 
     torch.set_num_threads(cfg.threads.torch)
     data = read_demos(demos, cfg.task)
     pretrained, spec = load_policy(policy, cfg.task)
-    parts = versions("finetune", "evaluate", cfg.method, cfg.separation)
-    inputs = {"demos": str(read_provenance(demos)["content_sha256"]), "policy": file_digest(policy), **{k: str(v) for k, v in parts.items()}}
+    inputs = {
+        "demos": read_provenance(demos)["content_sha256"],
+        "policy": file_digest(policy),
+        **versions("finetune", "evaluate", cfg.method, cfg.separation),
+    }
     with open_run(out, cfg, inputs, on_mismatch) as folder:
         split = split_demos(data, spec.horizon_steps, cfg.holdout, normalizer=pretrained.normalizer)
         tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained), split, folder)

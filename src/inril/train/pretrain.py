@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from inril.policies.files import Policy, PolicySpec, save_policy
 from inril.seeding import subseed, torch_stream
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.train.run_folder import OnMismatch, open_run
+from inril.types import FloatArray
 
 log = logging.getLogger(__name__)
 _PROBE_SIZE = 4096
@@ -43,7 +43,7 @@ def run(cfg: PretrainConfig, demos: Path, out: Path, on_mismatch: OnMismatch = "
     """
     torch.set_num_threads(cfg.threads.torch)
     data = read_demos(demos, cfg.task)
-    inputs = {"demos": str(read_provenance(demos)["content_sha256"]), **{k: str(v) for k, v in versions("pretrain", "evaluate").items()}}
+    inputs = {"demos": read_provenance(demos)["content_sha256"], **versions("pretrain", "evaluate")}
     with open_run(out, cfg, inputs, on_mismatch) as folder:
         cloning = Cloning(cfg, split_demos(data, cfg.horizon_steps, cfg.holdout))
         length = 0
@@ -122,7 +122,7 @@ class Cloning:
             batch = self.data.train.sample(generator, cfg.optim.batch_size)
             self.optimizer.zero_grad()
             loss = self.policy.bc_loss(batch.obs, batch.action_chunk, generator)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimizer.step()
             self.step += 1
             if self.step % cfg.ema.every == 0:
@@ -154,7 +154,7 @@ class Cloning:
         return self._evaluate(self.best, "report", self.cfg.report_episodes)
 
     def _evaluate(self, policy: Policy, purpose: str, n_episodes: int) -> Evaluation:
-        def act(obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        def act(obs: FloatArray, generator: torch.Generator) -> FloatArray:
             return policy.act(torch.from_numpy(obs).float(), generator).double().numpy()
 
         seed = subseed(self.cfg.seed, purpose, self.step)

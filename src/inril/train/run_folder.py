@@ -1,10 +1,10 @@
 """The folder of one run: one process at a time, resumable at any instant, results only when complete.
 
-    config.yaml         resolved settings, written first
-    checkpoint/         current and previous state of an unfinished run
-    progress.csv        metrics of an unfinished run
-    timing.csv          seconds by phase; depends on the machine, unlike everything else
-    policy.safetensors, metrics.csv     results, written last
+config.yaml         resolved settings, written first
+checkpoint/         current and previous state of an unfinished run
+progress.csv        metrics of an unfinished run
+timing.csv          seconds by phase; depends on the machine, unlike everything else
+policy.safetensors, metrics.csv     results, written last
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OnMismatch = Literal["error", "restart"]
 
 
 @contextmanager
-def open_run(path: Path, config: Model, inputs: Mapping[str, str], on_mismatch: OnMismatch) -> Iterator[RunFolder]:
+def open_run(path: Path, config: Model, inputs: Mapping[str, object], on_mismatch: OnMismatch) -> Iterator[RunFolder]:
     """Lock a run's folder.
 
     Args:
@@ -62,7 +62,7 @@ def open_run(path: Path, config: Model, inputs: Mapping[str, str], on_mismatch: 
 class RunFolder:
     """See the module; made by `open_run`."""
 
-    def __init__(self, path: Path, config: Model, inputs: Mapping[str, str], on_mismatch: OnMismatch) -> None:
+    def __init__(self, path: Path, config: Model, inputs: Mapping[str, object], on_mismatch: OnMismatch) -> None:
         self.path = path
         identity = "\n".join([config.digest(), *(f"{name}={value}" for name, value in sorted(inputs.items()))])
         self.identity = hashlib.sha256(identity.encode()).hexdigest()
