@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
@@ -45,6 +46,7 @@ def generate(cfg: DemosConfig, expert: Expert, out: Path) -> None:
     Raises:
         InputError: the simulation diverges, or `out` cannot be written.
     """
+    torch.set_num_threads(cfg.threads.torch)
     env = inril.envs.make(cfg.task.id, cfg.n_envs, act_steps=1, threads=cfg.threads.sim)
     try:
         episodes = roll_out(env, expert, cfg.n_steps, cfg.seed)[: cfg.max_episodes]
