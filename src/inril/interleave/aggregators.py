@@ -44,7 +44,7 @@ def upgrad(g_rl: Tensor, g_il: Tensor, scale: float) -> Tensor:
     Source: Quinton & Rey 2024, "Jacobian Descent", eq. for A_UPGrad; Yu et al. 2020, algorithm 1, for PCGrad.
     """
     inner = _dot(g_rl, g_il)
-    if inner >= 0:
+    if not inner < 0:  # also where a gradient is not finite: the sum is not either, and says so
         return scale * (g_rl + g_il)
     # (g_rl - <rl,il>/|il|^2 g_il) + (g_il - <rl,il>/|rl|^2 g_rl)
     weight_rl = 1 - inner / _dot(g_rl, g_rl)
@@ -75,8 +75,8 @@ def make_aggregator(name: str, scale: float) -> Aggregator:
     def aggregate(g_rl: Tensor, g_il: Tensor) -> Tensor:
         # TorchJD's absolute tolerances distort pairs of small norm, so the pair is brought to norm 1 first.
         size = torch.stack([g_rl.norm(), g_il.norm()]).max()
-        if size == 0:
-            return torch.zeros_like(g_rl)
+        if not 0 < size < torch.inf:
+            return g_rl + g_il  # zero, or not finite, which the caller reports
         return 2 * scale * size * aggregator(torch.stack([g_rl, g_il]) / size)
 
     return aggregate
