@@ -37,6 +37,7 @@ ModelT = TypeVar("ModelT", bound=Model)
 _UNION_MEMBER = re.compile(r"dppo|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
 # Set by the run itself; in a file they would be overridden without a word.
 _RUN_KEYS = {"task", "method", "separation", "m", "seed", "threads"}
+_LONG = 200  # characters; a longer value is a whole section and would drown the message
 _SETTINGS = {
     "finetune": (get_args(Method), FinetuneConfig.model_fields.keys() - _RUN_KEYS),
     "pretrain": (get_args(PolicyName), PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS}),
@@ -180,6 +181,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InputError(path, expected="a YAML file", got="nothing there") from None
+    except OSError as error:
+        raise InputError(path, expected="a YAML file", got=error.strerror or str(error)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(path, expected="valid YAML", got=" ".join(str(error).split())) from None
     if not isinstance(values, dict):
@@ -211,12 +214,11 @@ def validate(model: type[ModelT], layers: Sequence[Layer]) -> ModelT:
         first = error.errors()[0]
         keys = [str(part) for part in first["loc"] if not _UNION_MEMBER.fullmatch(str(part))]
         where = next((path for path, layer in reversed(layers) if _holds(layer, keys)), layers[0][0])
-        got = "an unknown key" if first["type"] == "extra_forbidden" else repr(first["input"])
         raise InputError(
             where,
             field=".".join(keys),
             expected=_expected(first["type"], first["msg"]),
-            got="nothing" if first["type"] == "missing" else got,
+            got=_got(first["type"], repr(first["input"])),
             hint="Known keys are listed in workflow/schemas/ and config/README.md",
         ) from None
 
@@ -227,6 +229,14 @@ def _expected(kind: str, message: str) -> str:
     if kind == "missing":
         return "a value"
     return message.removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _got(kind: str, value: str) -> str:
+    if kind == "extra_forbidden":
+        return "an unknown key"
+    if kind == "missing":
+        return "nothing"
+    return value if len(value) < _LONG else "another combination of values"
 
 
 def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Collection[str]) -> None:
