@@ -29,6 +29,9 @@ _REFUSALS = {
     errno.EACCES: "Check the permissions",
     errno.EPERM: "Check the permissions",
     errno.EROFS: "Choose a folder that can be written",
+    errno.ENOTDIR: "Choose another path",
+    errno.EEXIST: "Choose another path",
+    errno.EISDIR: "Choose another path",
 }
 
 
