@@ -18,6 +18,7 @@ from torch import Tensor
 from inril.algos.base import Info
 from inril.algos.ppo import PPO, Sample
 from inril.config import DPPOConfig, FinetuneConfig
+from inril.errors import InputError
 from inril.policies.diffusion import (
     DiffusionPolicy,
     chain_logprob,
@@ -133,8 +134,18 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy) -> PPO:
     Args:
         config: resolved settings of the run.
         policy: pre-trained diffusion policy.
+
+    Raises:
+        InputError: more steps are to be fine-tuned than the policy has.
     """
     assert isinstance(config.algo, DPPOConfig)
+    if config.algo.ft_denoising_steps > policy.schedule.denoising_steps:
+        raise InputError(
+            "algo",
+            field="ft_denoising_steps",
+            expected=f"at most the pre-trained policy's {policy.schedule.denoising_steps} denoising steps",
+            got=str(config.algo.ft_denoising_steps),
+        )
     torch.manual_seed(subseed(config.seed, "init"))  # of the critic's weights
     critic = MLP(config.algo.critic_network, config.task.obs_dim, 1)
     return PPO(
