@@ -55,15 +55,14 @@ def run(cfg: FinetuneConfig, demos: Path, policy: Path, out: Path, on_mismatch: 
             episodes diverged.
     """
     torch.set_num_threads(cfg.threads.torch)
-    data = read_demos(demos, cfg.task)
     pretrained, spec = load_policy(policy, cfg.task)
+    split = split_demos(read_demos(demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=pretrained.normalizer)
     inputs = {
         "demos": read_provenance(demos)["content_sha256"],
         "policy": file_digest(policy),
         **versions("finetune", "evaluate", cfg.method, cfg.separation),
     }
     with open_run(out, cfg, inputs, on_mismatch) as folder:
-        split = split_demos(data, spec.horizon_steps, cfg.holdout, normalizer=pretrained.normalizer)
         tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained), split, folder)
         try:
             tuning.run()

@@ -42,10 +42,10 @@ def run(cfg: PretrainConfig, demos: Path, out: Path, on_mismatch: OnMismatch = "
         InputError: something is wrong with the inputs or the folder, or the loss is no longer finite.
     """
     torch.set_num_threads(cfg.threads.torch)
-    data = read_demos(demos, cfg.task)
+    data = split_demos(read_demos(demos, cfg.task), cfg.horizon_steps, cfg.holdout)
     inputs = {"demos": read_provenance(demos)["content_sha256"], **versions("pretrain", "evaluate")}
     with open_run(out, cfg, inputs, on_mismatch) as folder:
-        cloning = Cloning(cfg, split_demos(data, cfg.horizon_steps, cfg.holdout))
+        cloning = Cloning(cfg, data)
         length = 0
         if folder.state is not None:
             length = folder.state["metrics_length"]
