@@ -25,6 +25,7 @@ include: "rules/demos.smk"
 include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/figures.smk"
+include: "rules/tables.smk"
 include: "rules/experts.smk"
 
 

@@ -110,6 +110,11 @@ def policy_of(run):
     return f"{folder}/policy.safetensors"
 
 
+def pretrain_metrics_of(run):
+    """Return the metrics of a run's pre-trained policy."""
+    return str(Path(policy_of(run)).with_name("metrics.csv"))
+
+
 def metrics_of(run):
     """Return a run's metrics."""
     return f"{FINETUNE}/metrics.csv".format(**run)

@@ -135,6 +135,12 @@ def _figure(args: argparse.Namespace) -> None:
     figures.run(spec, args.table, args.out)
 
 
+def _gains(args: argparse.Namespace) -> None:
+    from inril.report import gains
+
+    gains.run(args.finetune, args.pretrain, args.out)
+
+
 def _schemas(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
@@ -191,6 +197,11 @@ def _parser() -> argparse.ArgumentParser:
     figure = configured("figure", _figure, "draw a figure from its table")
     _path(figure, "--table", "CSV file made by aggregate")
     _path(figure, "--out", "files to draw, format by suffix (pdf, png)", nargs="+")
+
+    gains = command("gains", _gains, "compare runs with the policies that they started from")
+    _path(gains, "--finetune", "metrics.csv of each run", nargs="+")
+    _path(gains, "--pretrain", "metrics.csv of the policy of each run, in the same order", nargs="+")
+    _path(gains, "--out", "files to write, format by suffix (csv, md)", nargs="+")
 
     _path(command("schemas", _schemas, "write the JSON schemas of all settings"), "--out", "folder to write")
     check = command("check", _check, "check the whole configuration folder, every budget")

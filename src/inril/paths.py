@@ -25,3 +25,8 @@ def finetune(budget: str, task: str, method: str, separation: str, m: M, seed: i
 def figure(budget: str, name: str, suffix: str) -> Path:
     """Return the file of a figure or of the table behind it."""
     return Path("results", budget, "figures", f"{name}.{suffix}")
+
+
+def table(budget: str, name: str, suffix: str) -> Path:
+    """Return the file of a table of results."""
+    return Path("results", budget, "tables", f"{name}.{suffix}")

@@ -1,0 +1,28 @@
+"""Tables: what the runs of a figure say in numbers.
+
+In: metrics of all runs of a figure, and of the policies that they started from.
+Out: results/<budget>/tables/gains_<figure>.{csv,md}.
+"""
+
+
+rule gains:
+    """Compare every arm with the policy that it started from, with intervals."""
+    input:
+        finetune=lambda w: [metrics_of(run) for run in arms(w.figure, w.budget)],
+        pretrain=lambda w: [
+            pretrain_metrics_of(run) for run in arms(w.figure, w.budget)
+        ],
+    output:
+        csv=paths.table("{budget}", "gains_{figure}", "csv"),
+        md=paths.table("{budget}", "gains_{figure}", "md"),
+    log:
+        "results/{budget}/tables/gains_{figure}.log",
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    shell:
+        "python -m inril gains --finetune {input.finetune:q} --pretrain {input.pretrain:q} "
+        "--out {output.csv:q} {output.md:q} &> {log:q}"

@@ -1,0 +1,113 @@
+"""What fine-tuning gained over the pre-trained policy, with an interval: the table behind docs/results.md.
+
+Both sides come from `report` episodes, fresh ones that took no part in choosing a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from inril.errors import InputError
+from inril.files import write_atomically
+from inril.report.aggregate import IL_UPDATES, RL_UPDATES, RUN, read_run
+from inril.report.statistics import Array, hierarchical_gain
+
+_RETURNS = "report/episode_return"
+_IL_LOSS = "probe_holdout/il_loss"
+ARM = RUN[:-1]  # all of a run but its seed
+
+
+def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path]) -> None:
+    """Write the table of gains, one row per arm.
+
+    Args:
+        finetune: metrics.csv of every run.
+        pretrain: metrics.csv of the policy that each run started from, in the same order.
+        out: files to write, .csv or .md by suffix.
+
+    Raises:
+        InputError: a file is unreadable or lacks a metric, or the two lists do not match.
+    """
+    if len(finetune) != len(pretrain):
+        raise InputError("--pretrain", expected=f"{len(finetune)} files, one per run", got=str(len(pretrain)))
+    pairs = [(path, read_run(path), before, read_run(before)) for path, before in zip(finetune, pretrain, strict=True)]
+    table = pd.DataFrame([_row(arm, members) for arm, members in _by_arm(pairs)])
+    for path in out:
+        if path.suffix == ".csv":
+            text = table.to_csv(index=False)
+        elif path.suffix == ".md":
+            text = to_markdown(table)
+        else:
+            raise InputError(path, expected="a file name ending in .csv or .md", got=path.suffix)
+        write_atomically(path, text.encode())
+
+
+Pair = tuple[Path, pd.DataFrame, Path, pd.DataFrame]
+
+
+def _by_arm(pairs: Sequence[Pair]) -> Iterator[tuple[tuple[str, ...], list[Pair]]]:
+    arms: dict[tuple[str, ...], list[Pair]] = {}
+    for pair in pairs:
+        first = pair[1].iloc[0]
+        arms.setdefault(tuple(str(first[column]) for column in ARM), []).append(pair)
+    yield from arms.items()
+
+
+def _row(arm: tuple[str, ...], members: Sequence[Pair]) -> dict[str, object]:
+    """Summarise one arm over its seeds."""
+    before = [_values(path, frame, _RETURNS) for _, _, path, frame in members]
+    after = [_values(path, frame, _RETURNS) for path, frame, _, _ in members]
+    il_loss = [_values(path, frame, _IL_LOSS) for path, frame, _, _ in members]
+    gain = hierarchical_gain(before, after, np.random.default_rng(0))
+    frames = [frame for _, frame, _, _ in members]
+    return {
+        **dict(zip(ARM, arm, strict=True)),
+        "seeds": len(members),
+        "env_steps": int(min(frame["env_steps"].max() for frame in frames)),
+        "rl_updates": int(min(_values(path, frame, RL_UPDATES)[-1] for path, frame, _, _ in members)),
+        "il_updates": int(min(_values(path, frame, IL_UPDATES)[-1] for path, frame, _, _ in members)),
+        "episodes": "/".join(str(len(values)) for values in after),
+        "pretrained_return": float(np.mean([values.mean() for values in before])),
+        "final_return": float(np.mean([values.mean() for values in after])),
+        "final_return_by_seed": "/".join(f"{values.mean():.0f}" for values in after),
+        "gain": float(gain.estimate),
+        "gain_low": float(gain.low),
+        "gain_high": float(gain.high),
+        "il_loss_first": float(np.mean([values[0] for values in il_loss])),
+        "il_loss_last": float(np.mean([values[-1] for values in il_loss])),
+    }
+
+
+def _values(path: Path, frame: pd.DataFrame, metric: str) -> Array:
+    values = frame.loc[frame["metric"] == metric, "value"].to_numpy(float)
+    if not len(values):
+        raise InputError(path, field="metric", expected=f"rows of {metric}", got="none")
+    return values
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Render the table for people: gains with their 95 % interval (bootstrap over seeds, then episodes)."""
+    header = (
+        "| task | method | m | seeds | env steps | RL / IL updates | pre-trained | final (per seed) "
+        "| gain [95 %] | held-out IL loss |"
+    )
+    lines = [header, "|" + " --- |" * (header.count("|") - 1)]
+    for row in table.to_dict("records"):
+        cells = (
+            row["task"],
+            row["method"] if row["m"] == "inf" else f"{row['method']}, {row['separation']}",
+            "RL only" if row["m"] == "inf" else row["m"],
+            row["seeds"],
+            f"{row['env_steps']:,}",
+            f"{row['rl_updates']:,} / {row['il_updates']:,}",
+            f"{row['pretrained_return']:.0f}",
+            f"{row['final_return']:.0f} ({row['final_return_by_seed']})",
+            f"{row['gain']:+.0f} [{row['gain_low']:+.0f}, {row['gain_high']:+.0f}]",
+            f"{row['il_loss_first']:.4f} → {row['il_loss_last']:.4f}",
+        )
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
