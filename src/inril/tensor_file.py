@@ -74,18 +74,18 @@ def file_digest(path: Path) -> str:
 
 
 def pack(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split nested dicts into tensors (arrays included) by path "a/b/c" and other values by path."""
+    """Split nested dicts into tensors (arrays included) by path "a/b/c" and other values, empty dicts too, by path."""
     tensors: dict[str, Tensor] = {}
     values: dict[str, Any] = {}
     for key, value in state.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             inner_tensors, inner_values = pack(value)
             tensors |= {f"{key}/{name}": inner for name, inner in inner_tensors.items()}
             values |= {f"{key}/{name}": inner for name, inner in inner_values.items()}
         elif isinstance(value, Tensor):
             tensors[key] = value
         elif isinstance(value, np.ndarray):
-            tensors[key] = torch.from_numpy(np.ascontiguousarray(value))
+            tensors[key] = torch.from_numpy(np.asarray(value, order="C"))
         else:
             values[key] = value
     return tensors, values

@@ -44,7 +44,7 @@ def gae(
     Source: Schulman et al. 2016, eq. 16; the reference treats time limits differently (docs/deviations.md).
     """
     delta = reward + gamma * next_value * ~terminated - value
-    carry = gamma * gae_lambda * ~(terminated | truncated)
+    carry = gamma * gae_lambda * (~(terminated | truncated)).to(delta.dtype)
     advantage = torch.empty_like(delta)
     last = torch.zeros_like(delta[0])
     for t in reversed(range(len(delta))):
