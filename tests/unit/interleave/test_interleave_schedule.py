@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from inril.config import IlConfig
+from inril.interleave.schedule import Schedule
+
+N_ITR, STEPS_PER_ITR = 20, 6
+Make = Callable[..., IlConfig]
+
+
+def joint_steps(schedule: Schedule, itrs: range = range(1, N_ITR + 1), steps: int = STEPS_PER_ITR) -> list[int]:
+    """Ordinal numbers, from 1, of the joint steps among those asked for."""
+    due = [schedule.due(itr) for itr in itrs for _ in range(steps)]
+    return [i for i, joint in enumerate(due, start=1) if joint]
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 5, 10, 30])
+def test_every_mth_gradient_step_is_joint(il_config: Make, m: int) -> None:
+    last, first = Schedule(m, il_config()), Schedule(m, il_config(phase="first"))
+    assert joint_steps(last) == list(range(m, 121, m))
+    assert joint_steps(first) == list(range(1, 121, m))
+    for schedule in (last, first):
+        assert (schedule.n_rl_updates, schedule.n_il_updates) == (120, 120 // m)
+
+
+def test_cycle_that_did_not_close_has_its_imitation_only_when_it_comes_first(il_config: Make) -> None:
+    last, first = Schedule(50, il_config()), Schedule(50, il_config(phase="first"))
+    assert joint_steps(last) == [50, 100]
+    assert joint_steps(first) == [1, 51, 101]
+
+
+@pytest.mark.parametrize("unit", ["grad_step", "iteration"])
+@pytest.mark.parametrize("phase", ["last", "first"])
+def test_infinite_m_never_imitates(il_config: Make, unit: str, phase: str) -> None:
+    schedule = Schedule("inf", il_config(unit=unit, phase=phase))
+    assert joint_steps(schedule) == []
+    assert (schedule.n_rl_updates, schedule.n_il_updates) == (120, 0)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 5, 10, 30])
+def test_first_step_of_every_mth_iteration_is_joint(il_config: Make, m: int) -> None:
+    last = Schedule(m, il_config(unit="iteration"))
+    first = Schedule(m, il_config(unit="iteration", phase="first"))
+    assert joint_steps(last) == [6 * (itr - 1) + 1 for itr in range(m, 21, m)]
+    assert joint_steps(first) == [6 * (itr - 1) + 1 for itr in range(1, 21, m)]
+    assert last.n_il_updates == 20 // m
+    assert first.n_il_updates == -(-20 // m)
+
+
+def test_iterations_in_which_the_actor_rested_do_not_count(il_config: Make) -> None:
+    # The caller asks about the actor's steps only: iterations 1 to 3 were the critic's.
+    for unit in ("grad_step", "iteration"):
+        config = il_config(unit=unit)
+        assert joint_steps(Schedule(2, config), range(4, 14)) == joint_steps(Schedule(2, config), range(1, 11))
+
+
+def test_iterations_of_unequal_length_keep_the_count(il_config: Make) -> None:
+    schedule = Schedule(5, il_config())
+    due = [schedule.due(itr) for itr, n in enumerate([3, 1, 4, 0, 2], start=1) for _ in range(n)]
+    assert [i for i, joint in enumerate(due, start=1) if joint] == [5, 10]
+
+
+@pytest.mark.parametrize("unit", ["grad_step", "iteration"])
+@pytest.mark.parametrize("phase", ["last", "first"])
+@pytest.mark.parametrize("m", [1, 3, 7, "inf"])
+def test_schedule_saved_anywhere_in_a_cycle_goes_on(il_config: Make, unit: str, phase: str, m: int | str) -> None:
+    config = il_config(unit=unit, phase=phase)
+    asked = [itr for itr in range(1, 9) for _ in range(4)]
+    whole = Schedule(m, config)  # type: ignore[arg-type]
+    expected = [whole.due(itr) for itr in asked]
+    for cut in range(len(asked)):
+        before, after = Schedule(m, config), Schedule(m, config)  # type: ignore[arg-type]
+        due = [before.due(itr) for itr in asked[:cut]]
+        after.load_state_dict(before.state_dict())
+        assert due + [after.due(itr) for itr in asked[cut:]] == expected
+        assert after.state_dict() == whole.state_dict()

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inril.config import NetworkConfig
+from inril.policies.mlp import MLP, mish
+
+ACTIVATIONS = {"relu": F.relu, "mish": F.mish, "tanh": torch.tanh}
+
+
+def network(activation: str, widths: tuple[int, ...], residual: bool = True) -> MLP:
+    torch.manual_seed(0)
+    config = NetworkConfig(widths=widths, activation=activation, residual=residual)  # type: ignore[arg-type]
+    return MLP(config, 4, 3).double()
+
+
+def reference(net: MLP, x: Tensor, activation: str) -> Tensor:
+    """The residual network as facts/dppo.md section 1.3 describes it, under plain autograd."""
+    act = ACTIVATIONS[activation]
+    first, *inner, last = net.layers
+    h = first(x)
+    for layer_1, layer_2 in zip(inner[::2], inner[1::2], strict=True):
+        h = h + layer_2(act(layer_1(act(h))))
+    return last(h)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("widths", [(5,), (5, 5, 5), (4, 4, 4, 4, 4)])
+def test_gradients_agree_with_finite_differences(activation: str, widths: tuple[int, ...]) -> None:
+    net = network(activation, widths)
+    x = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, *_: net(x), (x, *net.parameters()))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("active_rows", [0, 1, 19, 37, 40])
+def test_rows_without_output_gradient_are_dropped_exactly(activation: str, active_rows: int) -> None:
+    net = network(activation, (16, 16, 16, 16, 16))
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(40, 3, dtype=torch.float64, generator=generator)
+    weight[torch.randperm(40, generator=generator)[active_rows:]] = 0.0
+    grads = []
+    for function in (net, lambda x: reference(net, x, activation)):
+        x = torch.randn(40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3), requires_grad=True)
+        out = function(x)
+        grads.append([out.detach(), *torch.autograd.grad((weight * out).sum(), [x, *net.parameters()])])
+    for ours, plain in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("active_rows", [300, 700, 1000])
+def test_large_float32_batches_give_the_same_outputs_and_gradients(activation: str, active_rows: int) -> None:
+    # Other kernels may serve large float32 batches.
+    net = network(activation, (32, 32, 32)).float()
+    exact = network(activation, (32, 32, 32))
+    x = torch.randn(1000, 4, generator=torch.Generator().manual_seed(3))
+    weight = torch.randn(1000, 3, generator=torch.Generator().manual_seed(2))
+    weight[active_rows:] = 0.0
+    ours, expected = net(x), reference(exact, x.double(), activation)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), ours, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(ours.double(), expected, atol=2e-6, rtol=1e-5)
+    grads = torch.autograd.grad((weight * ours).sum(), list(net.parameters()))
+    for ours_, plain in zip(
+        grads, torch.autograd.grad((weight * expected).sum(), list(exact.parameters())), strict=True
+    ):
+        torch.testing.assert_close(ours_.double(), plain, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_zero_in_one_output_does_not_drop_the_row(activation: str) -> None:
+    net = network(activation, (5, 5, 5))
+    x = torch.randn(10, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    parameters = list(net.parameters())
+    ours = torch.autograd.grad(net(x)[:, 1].sum(), parameters)
+    plain = torch.autograd.grad(reference(net, x, activation)[:, 1].sum(), parameters)
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_non_finite_gradients_are_not_hidden() -> None:
+    net = network("relu", (5, 5, 5))
+    out = net(torch.ones(10, 4, dtype=torch.float64))
+    weight = torch.zeros(10, 3, dtype=torch.float64)
+    weight[3, 1] = float("nan")
+    (gradient,) = torch.autograd.grad(out, [net.layers[0].weight], weight)
+    assert gradient.isnan().any()
+
+
+def test_input_stays_as_it_was() -> None:
+    for activation in ACTIVATIONS:
+        net = network(activation, (5, 5, 5))
+        x = torch.randn(10, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+        before = x.clone()
+        net(x).sum().backward()
+        assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_plain_network_is_a_sequence_of_layers(activation: str) -> None:
+    net = network(activation, (6, 7), residual=False)
+    act = {"relu": nn.ReLU, "mish": nn.Mish, "tanh": nn.Tanh}[activation]
+    sequence = nn.Sequential(net.layers[0], act(), net.layers[1], act(), net.layers[2])
+    x = torch.randn(8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    torch.testing.assert_close(net(x), sequence(x), atol=1e-14, rtol=1e-12)
+    parameters = list(net.parameters())
+    for a, b in zip(
+        torch.autograd.grad(net(x).square().sum(), parameters),
+        torch.autograd.grad(sequence(x).square().sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, atol=1e-13, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 2e-7)])
+def test_mish_equals_torchs(dtype: torch.dtype, tolerance: float) -> None:
+    x = torch.cat([torch.linspace(-30, 30, 2001), torch.tensor([-1e4, -200.0, -1e-8, 0.0, 1e-8, 200.0, 1e4])]).to(dtype)
+    torch.testing.assert_close(mish(x), F.mish(x), atol=tolerance, rtol=5 * tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_gradient_of_mish_equals_torchs_also_far_from_zero(dtype: torch.dtype, tolerance: float) -> None:
+    # One block of width 1 with unit weights and no bias passes its input through mish twice.
+    net = MLP(NetworkConfig(widths=(1, 1, 1), activation="mish"), 1, 1).to(dtype)
+    for layer in net.layers:
+        nn.init.ones_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    x = torch.cat([torch.linspace(-30, 30, 601), torch.tensor([-1e4, -100.0, 100.0, 1e4])]).to(dtype)[:, None]
+    x.requires_grad_()
+    (ours,) = torch.autograd.grad(net(x).sum(), x)
+    (plain,) = torch.autograd.grad((x + F.mish(F.mish(x))).sum(), x)
+    torch.testing.assert_close(ours, plain, atol=tolerance, rtol=tolerance)
