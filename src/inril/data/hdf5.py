@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,8 @@ def open_hdf5(path: Path, hint: str = "") -> Iterator[h5py.File]:
     except (OSError, RuntimeError) as error:
         got = f"a truncated or damaged one ({one_line(error)})"
         raise InputError(path, expected="a whole HDF5 file", got=got, hint=hint) from None
+    finally:
+        _return_free_memory()
 
 
 def read_array(file: h5py.File, path: Path, field: str, shape: tuple[int | None, ...]) -> Array:
@@ -87,6 +90,16 @@ def check_finite(array: Array, path: Path, field: str) -> None:
     if not finite.all():
         index = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise InputError(path, field=field, expected="finite numbers", got=f"{array[index]} at index {index}")
+
+
+def _return_free_memory() -> None:
+    """Hand freed memory back to the system: thousands of small datasets leave some 200 MB of it scattered in the heap.
+
+    The C library of Linux can; elsewhere nothing happens.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def one_line(error: Exception) -> str:
