@@ -55,10 +55,11 @@ def arms(figure, budget=PROJECT.budget_name):
     RL only separates nothing: it lives under `none`, whichever arms it is compared with.
     """
     settings = project(budget)
+    shown = settings.root.figures[figure]
     runs = dict.fromkeys(
         (panel.task, panel.method, "none" if m == "inf" else panel.separation, m, seed)
-        for panel in settings.root.figures[figure].panels
-        for m, seed in product(settings.m_values, settings.seeds)
+        for panel in shown.panels
+        for m, seed in product(shown.m_values or settings.m_values, settings.seeds)
     )
     names = ("task", "method", "separation", "m", "seed")
     return [dict(zip(names, run, strict=True), budget=budget) for run in runs]

@@ -310,6 +310,7 @@ class FigureConfig(Model):
 
     panels: tuple[PanelConfig, ...] = Field(min_length=1)
     metrics: tuple[MetricName, ...] = Field(min_length=1, description="rows of the figure, split/metric")
+    m_values: tuple[M, ...] | None = Field(None, description="arms of this figure; null takes the chosen ones")
 
     @model_validator(mode="after")
     def _check(self) -> FigureConfig:
