@@ -18,7 +18,8 @@ def stream(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     Args:
         seed: seed of the run, non-negative.
         purpose: what the numbers are for; different purposes are independent.
-        counters: for example iteration, environment or episode; different counters are independent.
+        counters: for example iteration, environment or episode; different counters are independent. A purpose always
+            has the same number of them: NumPy takes missing ones for zeros.
     """
     key = zlib.crc32(purpose.encode())
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, key, *counters])))

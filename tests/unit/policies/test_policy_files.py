@@ -71,5 +71,5 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, task: TaskSpec, sp
 def test_checkpoint_is_no_policy(tmp_path: Path, task: TaskSpec) -> None:
     write_tensors(tmp_path / "c.safetensors", "checkpoint", {}, {})
     assert message(tmp_path / "c.safetensors", task) == (
-        "FILE: kind: expected 'inril policy', got 'inril checkpoint'"
+        "FILE: kind: expected 'policy', got 'checkpoint'"
     )
