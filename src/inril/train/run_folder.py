@@ -115,6 +115,8 @@ class RunFolder:
                 failures.append(error)
                 continue
             if file.meta["identity"] == self.identity:
+                if failures:  # only the newest, and `save` would put it in the place of this whole one
+                    self._current.unlink()
                 return unpack(file.tensors, file.meta["state"])
             if self._on_mismatch == "restart":
                 log.warning("%s belongs to other settings or inputs; starting afresh", path)
