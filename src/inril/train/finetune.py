@@ -28,12 +28,12 @@ from inril.interleave.diagnostics import gradient_angle
 from inril.interleave.schedule import Schedule
 from inril.interleave.separation import Joiner, flatten
 from inril.metrics import MetricsLog
-from inril.numerics import versions
+from inril.numerics import finetune_versions
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import Policy, PolicySpec, load_policy, save_policy
 from inril.policies.gaussian import GaussianPolicy
 from inril.seeding import subseed, torch_stream
-from inril.tensor_file import file_digest
+from inril.tensor_file import file_digest, pack
 from inril.train.pretrain import fixed_probe
 from inril.train.run_folder import OnMismatch, RunFolder, open_run
 
@@ -60,7 +60,7 @@ def run(cfg: FinetuneConfig, demos: Path, policy: Path, out: Path, on_mismatch: 
     inputs = {
         "demos": read_provenance(demos)["content_sha256"],
         "policy": file_digest(policy),
-        **versions("finetune", "evaluate", cfg.method, cfg.separation),
+        **finetune_versions(cfg.method, cfg.separation, cfg.m),
     }
     with open_run(out, cfg, inputs, on_mismatch) as folder:
         tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained), split, folder)
@@ -107,8 +107,8 @@ class Finetuning:
         self.itr = self.env_steps = self.n_diverged = 0
         size = cfg.il.probe_size
         self.probes = {
-            "probe_train": fixed_probe(demos.train, cfg.seed, size),
-            "probe_holdout": fixed_probe(demos.holdout, cfg.seed, size),
+            "probe_train": fixed_probe(demos.train, size),
+            "probe_holdout": fixed_probe(demos.holdout, size),
         }
         self.seconds: dict[str, float] = defaultdict(float)
         length = 0 if folder.state is None else self._load(folder.state)
@@ -152,6 +152,7 @@ class Finetuning:
             with self._clock(f"update_{update.name}"):
                 for name, value in self._step(update).items():
                     sums[name].append(value)
+        self._check_state()
         info |= {name: float(np.mean(values)) for name, values in sums.items()}
         info["n_rl_updates"] = self.schedule.n_rl_updates
         info["n_il_updates"] = self.schedule.n_il_updates
@@ -181,8 +182,9 @@ class Finetuning:
 
     def _gradient_angle(self) -> Info:
         generator = torch_stream(self.cfg.seed, "diagnose", self.itr)
+        halves = iter((0, 1))
         return gradient_angle(
-            lambda: self.algorithm.rl_loss(self.cfg.il.batch_size, generator),
+            lambda: self.algorithm.rl_loss(self.cfg.il.batch_size, next(halves), generator),
             lambda: self._il_loss_on_new_batch(generator),
             self.algorithm.il_parameters(),
         )
@@ -216,8 +218,15 @@ class Finetuning:
         self.metrics.flush()
         self._flush_timing()
         origin = {"itr": self.itr, "env_steps": self.env_steps, "config": self.cfg.model_dump(mode="json")}
-        save_policy(self.folder.path / "policy.safetensors", self.spec, self.algorithm.policy_state(), origin)
+        spec = self.spec.model_copy(update={"ft_denoising_steps": getattr(self.cfg.algo, "ft_denoising_steps", 0)})
+        save_policy(self.folder.path / "policy.safetensors", spec, self.algorithm.policy_state(), origin)
         self.folder.finish()
+
+    def _check_state(self) -> None:
+        """Refuse what the iteration's last steps may have blown up, before a checkpoint keeps it."""
+        tensors, _ = pack(self.algorithm.state_dict())
+        broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        self._check_finite("state", dict.fromkeys(broken, math.nan))
 
     def _check_finite(self, name: str, info: Info) -> None:
         for metric, value in info.items():
