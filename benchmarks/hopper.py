@@ -125,18 +125,18 @@ def peak_memory_bytes() -> int:
 def _flops(algorithm: PPO, name: str, info: dict[str, float]) -> tuple[float, float]:
     """Operations of one gradient step: (done, dense)."""
     if name == "critic":
-        dense = info["n_rows"] * _mlp_flops(algorithm.critic, backward=1.0)
+        dense = info["n_distinct_obs"] * _mlp_flops(algorithm.critic, backward=1.0)
         return dense, dense
     mlp: MLP = algorithm.head.actor.mlp  # type: ignore[attr-defined]
-    active = info["active_fraction"]
-    rows = info["n_rows"]
+    # The network keeps all rows unless a tenth of them can be dropped.
+    active = info["active_fraction"] if info["active_fraction"] < 0.9 else 1.0
+    rows = algorithm.config.minibatch
     return rows * _mlp_flops(mlp, backward=active), rows * _mlp_flops(mlp, backward=1.0)
 
 
 def _mlp_flops(mlp: MLP, backward: float) -> float:
-    """Operations per row: 2 per weight forward, 4 backward, 2 in the first layer, whose input needs no gradient."""
-    first, *rest = (layer.weight.numel() for layer in mlp.layers)
-    return 2 * (first + sum(rest)) + backward * (2 * first + 4 * sum(rest))
+    """Operations per row: 2 per weight forward, 4 backward."""
+    return (2 + 4 * backward) * sum(layer.weight.numel() for layer in mlp.layers)
 
 
 def summary(iterations: list[IterationCost], gemm_peak: list[float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from inril import paths
 from inril.config import DemoSource, Method, PolicyName, RootConfig, Separation
 from inril.config import ExpertJob, FigureSpec
 from inril.errors import InputError
-from inril.numerics import versions
+from inril.numerics import finetune_versions, versions
 from inril.project import Project
 
 CONFIG_DIR = Path(BASE, "config")
@@ -73,10 +73,9 @@ def finetune_config(run):
     )
 
 
-def finetune_numerics(run):
-    """Return the versions of what a run computes with; RL only separates nothing."""
-    interleaving = () if run["m"] == "inf" else (run["separation"],)
-    return versions("finetune", "evaluate", run["method"], *interleaving)
+def shipped_expert(task):
+    """Return the demonstrator that comes with the code."""
+    return str(Path(BASE, "src", "inril", "data", "experts", f"{task}.safetensors"))
 
 
 def expert_job(wildcards):

@@ -1,12 +1,14 @@
 """Demonstrations.
 
-In: nothing (`generated`: shipped demonstrators) or a download (`d4rl`).
+In: the shipped demonstrator (`generated`), or nothing but an address (`d4rl`).
 Out: one robomimic-style HDF5 file per task and source.
 """
 
 
 rule demos:
     """Make the demonstrations of one task."""
+    input:
+        expert=lambda w: shipped_expert(w.task) if w.source == "generated" else [],
     output:
         DEMOS,
     log:

@@ -25,6 +25,7 @@ rule table:
         runtime=10,
     params:
         spec=lambda w: PROJECT.root.figures[w.figure].table().model_dump_json(),
+        numerics=versions("report"),
     shell:
         "python -m inril aggregate --config {params.spec:q} --metrics {input:q} --out {output:q} &> {log:q}"
 

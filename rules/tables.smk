@@ -23,6 +23,8 @@ rule gains:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        numerics=versions("report"),
     shell:
         "python -m inril gains --finetune {input.finetune:q} --pretrain {input.pretrain:q} "
         "--out {output.csv:q} {output.md:q} &> {log:q}"

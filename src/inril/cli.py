@@ -121,6 +121,19 @@ def _expert(args: argparse.Namespace) -> None:
     expert.run(job.expert, job.task, args.out)
 
 
+def _evaluate(args: argparse.Namespace) -> None:
+    from inril.evaluate import acting, evaluate
+    from inril.policies.files import load_policy
+
+    policy, spec = load_policy(args.policy)
+    result = evaluate(acting(policy), spec.task, spec.horizon_steps, args.episodes, args.seed)
+    error = result.episode_return.std() / len(result.episode_return) ** 0.5
+    print(
+        f"{spec.task.id}: return {result.episode_return.mean():.1f} +- {error:.1f} (standard error), "
+        f"length {result.episode_length.mean():.0f}, {len(result.episode_return)} episodes"
+    )
+
+
 def _aggregate(args: argparse.Namespace) -> None:
     spec = read_config(TableSpec, args.config)
     from inril.report import aggregate
@@ -186,6 +199,11 @@ def _parser() -> argparse.ArgumentParser:
             default="error",
             help="what to do when the folder holds the state of another run (default: error)",
         )
+
+    evaluate = command("evaluate", _evaluate, "run a policy, pre-trained or fine-tuned, and print its return")
+    _path(evaluate, "--policy", "policy.safetensors of a run")
+    evaluate.add_argument("--episodes", type=int, default=200, help="default: 200")
+    evaluate.add_argument("--seed", type=int, default=0, help="of environments and noise; default: 0")
 
     expert = configured("expert", _expert, "train a demonstrator from scratch")
     _path(expert, "--out", "safetensors file to write")

@@ -18,6 +18,20 @@ Separation = Literal["none", "surgery"]
 Method = Literal["dppo", "ppo_gaussian"]
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl"]
+AggregatorName = Literal[
+    "upgrad",
+    "mean",
+    "torchjd.AlignedMTL",
+    "torchjd.CAGrad",
+    "torchjd.ConFIG",
+    "torchjd.DualProj",
+    "torchjd.IMTLG",
+    "torchjd.MGDA",
+    "torchjd.Mean",
+    "torchjd.PCGrad",
+    "torchjd.Sum",
+    "torchjd.UPGrad",
+]
 MetricName = Annotated[str, Field(pattern=r"^\w+/\w+$")]
 
 
@@ -232,7 +246,7 @@ class IlConfig(Model):
     unit: Literal["grad_step", "iteration"] = Field(description="what m counts")
     phase: Literal["last", "first"] = Field("last", description="where in a cycle of m the imitation falls")
     batch_size: PositiveInt = Field(4096, description="chunk x denoising step pairs of one imitation gradient")
-    aggregator: str = Field("upgrad", description="upgrad in closed form, or a TorchJD aggregator by name")
+    aggregator: AggregatorName = Field("upgrad", description="in closed form, or of TorchJD by its name there")
     scale: PositiveFloat = Field(0.5, description="s in s (pi(g_R) + pi(g_I)): 0.5 is UPGrad, 1 is PCGrad")
     granularity: Literal["network", "layer"] = Field("network", description="what is projected as one vector")
     probe_size: PositiveInt = Field(2048, description="fixed (obs, chunk, step, noise) tuples of the logged IL loss")

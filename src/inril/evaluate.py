@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from inril.config import TaskSpec
 from inril.envs import make
@@ -31,6 +32,18 @@ class Evaluation(NamedTuple):
     success: BoolArray
 
 
+class Actor(Protocol):
+    """A policy in torch."""
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Map raw observations (E, Do) to raw chunks (E, Tp, Da)."""
+
+
+def acting(policy: Actor) -> Act:
+    """Return a policy as a function on arrays."""
+    return lambda obs, generator: policy.act(torch.from_numpy(obs).float(), generator).double().numpy()
+
+
 def evaluate(
     act: Act, task: TaskSpec, act_steps: int, n_episodes: int, seed: int, n_envs: int = 50, threads: int = 1
 ) -> Evaluation:
@@ -43,7 +56,7 @@ def evaluate(
         task: what to run.
         act_steps: Ta.
         n_episodes: at least so many.
-        seed: of environments and noise; equal seeds give equal episodes whatever else differs.
+        seed: of environments and noise.
         n_envs: E, at most; lowered to `n_episodes`.
         threads: of the simulator.
     """

@@ -15,9 +15,16 @@ VERSIONS = {
     "ppo_gaussian": 1,
     "none": 1,
     "surgery": 1,
+    "report": 1,
 }
 
 
 def versions(*parts: str) -> dict[str, int]:
     """Return the versions of the named parts, for a rule's params."""
     return {part: VERSIONS[part] for part in parts}
+
+
+def finetune_versions(method: str, separation: str, m: str | int) -> dict[str, int]:
+    """Return the versions of what a fine-tuning run computes with; RL only separates nothing."""
+    interleaving = () if m == "inf" else (separation,)
+    return versions("finetune", "evaluate", method, *interleaving)

@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from inril.config import (
     Axes,
     DemosConfig,
+    DiffusionConfig,
+    DPPOConfig,
     ExpertConfig,
     FinetuneConfig,
     M,
@@ -106,7 +108,7 @@ class Project:
         _require("method", method, get_args(Method))
         _require("separation", separation, get_args(Separation))
         axes = {"method": method, "separation": separation, "m": m, "seed": seed, "threads": self._threads}
-        return validate(
+        config = validate(
             FinetuneConfig,
             [
                 self._part(self._read("tasks", task), only=("task",)),
@@ -116,6 +118,8 @@ class Project:
                 (self.config_dir, axes),
             ],
         )
+        self._check_denoising_steps(config)
+        return config
 
     def check(self) -> None:
         """Resolve everything once.
@@ -134,6 +138,18 @@ class Project:
         for name, figure in self.root.figures.items():
             for panel in figure.panels:
                 _require(f"figures.{name}.panels.task", panel.task, self.tasks)
+
+    def _check_denoising_steps(self, config: FinetuneConfig) -> None:
+        policy = self.pretrain(config.task.id, config.policy_name, config.seed).policy
+        if not isinstance(config.algo, DPPOConfig) or not isinstance(policy, DiffusionConfig):
+            return
+        if config.algo.ft_denoising_steps > policy.denoising_steps:
+            raise InputError(
+                self.budget[0],
+                field=f"finetune.{config.method}.algo.ft_denoising_steps",
+                expected=f"at most the {policy.denoising_steps} denoising steps of the pre-trained policy",
+                got=str(config.algo.ft_denoising_steps),
+            )
 
     def _axes(self) -> Axes:
         path, values = self.budget

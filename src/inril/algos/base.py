@@ -67,8 +67,14 @@ class Algorithm(Protocol):
     def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
         """Imitation loss of a batch of normalised demonstrations (B, Do), (B, Tp, Da)."""
 
-    def rl_loss(self, size: int, generator: torch.Generator) -> Tensor:
-        """Actor loss on a random part of the current rollout, for diagnostics only."""
+    def rl_loss(self, size: int, half: int, generator: torch.Generator) -> Tensor:
+        """Actor loss on a random part of the current rollout, for diagnostics only.
+
+        Args:
+            size: number of samples.
+            half: 0 or 1; the two draw from different environments, so that they share no episode.
+            generator: of the draw.
+        """
 
     def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
         """Imitation losses to log: `il_loss` of what is fine-tuned, `il_loss_all_steps` comparable to pre-training."""

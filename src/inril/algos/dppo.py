@@ -52,8 +52,7 @@ class DiffusionHead:
         self.sampling_std = training_std(self.schedule, config.min_sampling_std)
         self.eval_std = evaluation_std(self.schedule)
         self.logprob_std = self.schedule.std.clamp(min=config.min_logprob_std)
-        n_frozen = self.schedule.denoising_steps - self.n_steps
-        self.denoisers = [self.actor] * self.n_steps + [policy.denoiser] * n_frozen
+        self.denoisers = [self.actor] * self.n_steps + policy.denoisers()[self.n_steps :]
 
     def parameters(self) -> Sequence[Tensor]:
         """The fine-tuned copy."""

@@ -195,11 +195,12 @@ class PPO:
         """Imitation losses to log."""
         return self.head.probe(obs, chunk, generator)
 
-    def rl_loss(self, size: int, generator: torch.Generator) -> Tensor:
-        """Surrogate on a random part of the rollout."""
-        assert self.rollout is not None
-        pairs = torch.randint(self.rollout.logprob.numel(), (size,), generator=generator)
-        row, k = pairs // self.head.n_steps, pairs % self.head.n_steps
+    def rl_loss(self, size: int, half: int, generator: torch.Generator) -> Tensor:
+        """Surrogate on a random part of the rollout, from every second environment (from all if there is but one)."""
+        envs = torch.arange(half if self.n_envs > 1 else 0, self.n_envs, 2)
+        env = envs[torch.randint(len(envs), (size,), generator=generator)]
+        step = torch.randint(self.n_steps, (size,), generator=generator)
+        row, k = step * self.n_envs + env, torch.randint(self.head.n_steps, (size,), generator=generator)
         return self._surrogate(row, k, self._weighted_advantage(row, k)).loss.mean()
 
     @torch.no_grad()
@@ -291,7 +292,7 @@ class PPO:
             loss = 0.5 * (weight * error.square()).sum() / len(row)
             (self.config.vf_coef * loss).backward()
             total += loss.item()
-        return {"value_loss": total, "n_rows": len(distinct)}
+        return {"value_loss": total, "n_distinct_obs": len(distinct)}
 
     def _weighted_advantage(self, row: Tensor, k: Tensor) -> Tensor:
         assert self.rollout is not None
@@ -320,4 +321,4 @@ class PPO:
         names = ("surrogate", "approx_kl", "clip_fraction", "active_fraction")
         info = dict(zip(names, (sums / len(row)).tolist(), strict=True))
         kl["approx_kl"] = info["approx_kl"]
-        return {**info, "n_rows": len(row)}
+        return info

@@ -47,7 +47,7 @@ def generate(cfg: DemosConfig, expert: Expert, out: Path) -> None:
         InputError: the simulation diverges, or `out` cannot be written.
     """
     torch.set_num_threads(cfg.threads.torch)
-    env = inril.envs.make(cfg.task.id, cfg.n_envs, act_steps=1, threads=cfg.threads.sim)
+    env = inril.envs.make(cfg.task.id, cfg.n_envs, 1, cfg.threads.sim, cfg.task.max_episode_steps)
     try:
         episodes = roll_out(env, expert, cfg.n_steps, cfg.seed)[: cfg.max_episodes]
     finally:

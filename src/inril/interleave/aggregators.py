@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from inril.config import AggregatorName
 from inril.errors import InputError
 
 Aggregator = Callable[[Tensor, Tensor], Tensor]
 
-_TORCHJD = "torchjd."
-# TorchJD's aggregators that suit two gradients and keep no state between calls, with what their constructors need.
-_TORCHJD_ARGUMENTS: dict[str, dict[str, float]] = {
-    "AlignedMTL": {},
-    "CAGrad": {"c": 0.5},
-    "ConFIG": {},
-    "DualProj": {},
-    "IMTLG": {},
-    "MGDA": {},
-    "Mean": {},
-    "PCGrad": {},
-    "Sum": {},
-    "UPGrad": {},
-}
+# What constructors of TorchJD's aggregators need. Those that keep a state between calls are not offered: a resumed run
+# would differ.
+_TORCHJD_ARGUMENTS: dict[str, dict[str, float]] = {"CAGrad": {"c": 0.5}}
 
 
 def upgrad(g_rl: Tensor, g_il: Tensor, scale: float) -> Tensor:
@@ -62,7 +53,8 @@ def make_aggregator(name: str, scale: float) -> Aggregator:
 
     Args:
         name: "upgrad", "mean", or "torchjd.<Class>" for an aggregator of TorchJD with its default settings.
-        scale: s of the closed forms, a plain factor for TorchJD's.
+        scale: s of the closed forms. TorchJD's results are multiplied by 2 s, so that at s = 1/2 they are what the
+            library gives, and "torchjd.UPGrad" is "upgrad" at any s.
 
     Raises:
         InputError: there is no such aggregator, or it needs a package that is not installed.
@@ -83,14 +75,14 @@ def make_aggregator(name: str, scale: float) -> Aggregator:
 
 
 def _torchjd(name: str) -> Callable[[Tensor], Tensor]:
-    choices = ["upgrad", "mean", *(_TORCHJD + choice for choice in _TORCHJD_ARGUMENTS)]
+    choices = get_args(AggregatorName)
     if name not in choices:
         raise InputError("il", field="aggregator", expected=f"one of {', '.join(choices)}", got=repr(name))
     import torchjd.aggregation as library
 
-    class_name = name.removeprefix(_TORCHJD)
+    class_name = name.removeprefix("torchjd.")
     try:
-        return getattr(library, class_name)(**_TORCHJD_ARGUMENTS[class_name])  # type: ignore[no-any-return]
+        return getattr(library, class_name)(**_TORCHJD_ARGUMENTS.get(class_name, {}))  # type: ignore[no-any-return]
     except ImportError as error:
         raise InputError(
             "il",

@@ -1,4 +1,4 @@
-"""The angle between the two gradients, corrected for the noise of finite batches."""
+"""The angle between the two gradients, corrected for the noise of what they were measured on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gradient_angle(rl_loss: Callable[[], Tensor], il_loss: Callable[[], Tensor],
     noise inflates.
 
     Args:
-        rl_loss: actor loss on a new batch.
+        rl_loss: actor loss on a new batch; from other episodes each time, or the noise of the rollout stays in.
         il_loss: imitation loss on a new batch.
         parameters: what both share.
 

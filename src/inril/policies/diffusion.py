@@ -67,14 +67,26 @@ class DiffusionPolicy(nn.Module):
         config: sizes.
         task: dimensions of observation and action.
         horizon_steps: Tp, all of which are executed.
+        ft_denoising_steps: K', last steps that a fine-tuned copy of the network takes; 0 before fine-tuning.
     """
 
-    def __init__(self, config: DiffusionConfig, task: TaskSpec, horizon_steps: int) -> None:
+    def __init__(
+        self, config: DiffusionConfig, task: TaskSpec, horizon_steps: int, ft_denoising_steps: int = 0
+    ) -> None:
         super().__init__()
         self.chunk_shape = (horizon_steps, task.action_dim)
         self.normalizer = Normalizer(task.obs_dim, task.action_dim)
         self.schedule = NoiseSchedule(config.denoising_steps)
         self.denoiser = Denoiser(config, task, horizon_steps)
+        self.ft_denoising_steps = ft_denoising_steps
+        if ft_denoising_steps:
+            self.denoiser_ft = Denoiser(config, task, horizon_steps)
+
+    def denoisers(self) -> list[Denoiser]:
+        """Return the network of each denoising index t."""
+        n_frozen = self.schedule.denoising_steps - self.ft_denoising_steps
+        fine_tuned = [self.denoiser_ft] * self.ft_denoising_steps if self.ft_denoising_steps else []
+        return [*fine_tuned, *([self.denoiser] * n_frozen)]
 
     def bc_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
         """Imitation loss with random denoising steps and noise, all steps equally likely.
@@ -97,10 +109,9 @@ class DiffusionPolicy(nn.Module):
         Returns:
             (E, Tp, Da) raw units.
         """
-        denoisers = [self.denoiser] * self.schedule.denoising_steps
         noise = chain_noise(self.schedule, (len(obs), *self.chunk_shape), generator)
         chain = sample_chain(
-            denoisers, self.schedule, self.normalizer.normalize_obs(obs), noise, evaluation_std(self.schedule)
+            self.denoisers(), self.schedule, self.normalizer.normalize_obs(obs), noise, evaluation_std(self.schedule)
         )
         return self.normalizer.denormalize_action(chain.x[-1])
 

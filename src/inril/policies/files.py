@@ -24,6 +24,7 @@ class PolicySpec(BaseModel):
         task: what it was trained for.
         policy: its kind and sizes.
         horizon_steps: Tp.
+        ft_denoising_steps: K' of a fine-tuned diffusion policy, else 0.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,11 +32,12 @@ class PolicySpec(BaseModel):
     task: TaskSpec
     policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind")
     horizon_steps: int
+    ft_denoising_steps: int = 0
 
     def build(self) -> Policy:
         """Return the policy with fresh weights."""
         if isinstance(self.policy, DiffusionConfig):
-            return DiffusionPolicy(self.policy, self.task, self.horizon_steps)
+            return DiffusionPolicy(self.policy, self.task, self.horizon_steps, self.ft_denoising_steps)
         return GaussianPolicy(self.policy, self.task, self.horizon_steps)
 
 
@@ -51,12 +53,12 @@ def save_policy(path: Path, spec: PolicySpec, state: dict[str, Tensor], origin: 
     write_tensors(path, "policy", state, {"spec": spec.model_dump(mode="json"), "origin": origin})
 
 
-def load_policy(path: Path, task: TaskSpec) -> tuple[Policy, PolicySpec]:
-    """Read a pre-trained policy.
+def load_policy(path: Path, task: TaskSpec | None = None) -> tuple[Policy, PolicySpec]:
+    """Read a policy, pre-trained or fine-tuned.
 
     Args:
         path: file written by `save_policy`.
-        task: what it must be for.
+        task: what it must be for; None takes any.
 
     Raises:
         InputError: the file is damaged, of another kind, another task or other sizes.
@@ -68,7 +70,7 @@ def load_policy(path: Path, task: TaskSpec) -> tuple[Policy, PolicySpec]:
         first = error.errors()[0]
         field = ".".join(["spec", *map(str, first["loc"])])
         raise InputError(path, field=field, expected=first["msg"], got=repr(first["input"])) from None
-    if spec.task.id != task.id:
+    if task is not None and spec.task.id != task.id:
         raise InputError(
             path,
             field="task",

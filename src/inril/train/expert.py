@@ -80,7 +80,7 @@ class ObsStatistics:
 def run(cfg: ExpertConfig, task: TaskSpec, out: Path) -> None:
     """Train until the demonstrations that the policy would give are as good as wanted, and write the policy.
 
-    The policy closest to the target in the logarithm of the return is kept, should the budget end first.
+    The policy whose mean return is closest to the target is kept, should the budget end first.
 
     Args:
         cfg: settings.

@@ -16,14 +16,13 @@ from inril.config import OptimConfig, PretrainConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.errors import InputError
-from inril.evaluate import Evaluation, evaluate
+from inril.evaluate import Evaluation, acting, evaluate
 from inril.metrics import MetricsLog
 from inril.numerics import versions
 from inril.policies.files import Policy, PolicySpec, save_policy
 from inril.seeding import subseed, torch_stream
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.train.run_folder import OnMismatch, open_run
-from inril.types import FloatArray
 
 log = logging.getLogger(__name__)
 _PROBE_SIZE = 4096
@@ -93,8 +92,8 @@ class Cloning:
         self.best_step, self.best_score = 0, -math.inf
         self.lowest_loss, self.checks_without_gain = math.inf, 0
         self.probes = {
-            "train": fixed_probe(data.train, cfg.seed, _PROBE_SIZE),
-            "holdout": fixed_probe(data.holdout, cfg.seed, _PROBE_SIZE),
+            "train": fixed_probe(data.train, _PROBE_SIZE),
+            "holdout": fixed_probe(data.holdout, _PROBE_SIZE),
         }
 
     @property
@@ -154,12 +153,9 @@ class Cloning:
         return self._evaluate(self.best, "report", self.cfg.report_episodes)
 
     def _evaluate(self, policy: Policy, purpose: str, n_episodes: int) -> Evaluation:
-        def act(obs: FloatArray, generator: torch.Generator) -> FloatArray:
-            return policy.act(torch.from_numpy(obs).float(), generator).double().numpy()
-
         seed = subseed(self.cfg.seed, purpose, self.step)
-        threads = self.cfg.threads.sim
-        return evaluate(act, self.cfg.task, self.cfg.horizon_steps, n_episodes, seed, threads=threads)
+        chunk, threads = self.cfg.horizon_steps, self.cfg.threads.sim
+        return evaluate(acting(policy), self.cfg.task, chunk, n_episodes, seed, threads=threads)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resume needs."""
@@ -199,7 +195,7 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
         average.lerp_(value, 1 - decay)
 
 
-def fixed_probe(data: ChunkDataset, seed: int, size: int) -> DemoBatch:
+def fixed_probe(data: ChunkDataset, size: int) -> DemoBatch:
     """Draw the chunks on which a loss is measured again and again, evenly spread over the data."""
     index = torch.linspace(0, len(data) - 1, min(size, len(data))).long()
     return data[index]
