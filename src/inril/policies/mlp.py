@@ -18,7 +18,7 @@ from inril.config import NetworkConfig
 
 
 def mish(x: Tensor) -> Tensor:
-    """Return x tanh(softplus(x)).
+    """Return x tanh(softplus(x)); in place where it can be, so no autograd.
 
     With e = exp(x) and n = e (e + 2), tanh(softplus(x)) = n / (n + 2): one exponential in place of the four
     transcendental functions of the definition, 2.5 times as fast on a CPU.
@@ -51,8 +51,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     return out if activation == "none" else activate(activation, out)
 
 
+# For plain networks, which leave their backward pass to autograd.
+_DIFFERENTIABLE = {"relu": torch.relu, "mish": F.mish, "tanh": torch.tanh}
+
+
 def activate(name: str, x: Tensor) -> Tensor:
-    """Apply an activation by its config name."""
+    """Apply an activation by its config name; no autograd."""
     if name == "mish":
         return mish(x)
     return torch.relu(x) if name == "relu" else torch.tanh(x)
@@ -157,5 +161,5 @@ class MLP(nn.Module):
         if self.residual:
             return _ResidualMLP.apply(x, self.activation, *self.layers.parameters())  # type: ignore[no-any-return,no-untyped-call]
         for layer in self.layers[:-1]:
-            x = activate(self.activation, layer(x))
+            x = _DIFFERENTIABLE[self.activation](layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]
