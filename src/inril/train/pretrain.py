@@ -111,7 +111,7 @@ class Cloning:
         """Take the gradient steps up to the next check.
 
         Raises:
-            InputError: the loss is not finite.
+            InputError: the loss or a weight is not finite.
         """
         cfg = self.cfg
         generator = torch_stream(cfg.seed, "pretrain", self.step)
@@ -126,9 +126,11 @@ class Cloning:
             self.step += 1
             if self.step % cfg.ema.every == 0:
                 update_ema(self.ema, self.policy, cfg.ema.decay if self.step > cfg.ema.start_step else 0.0)
+        hint = "Lower the learning rate; the last good checkpoint is kept"
         if not math.isfinite(loss.item()):
-            hint = "Lower the learning rate; the last good checkpoint is kept"
             raise InputError(where, field="loss", expected="a finite number", got=str(loss.item()), hint=hint)
+        if not all(parameter.isfinite().all() for parameter in self.policy.parameters()):  # by the very last step
+            raise InputError(where, field="weights", expected="finite numbers", got="others", hint=hint)
 
     @torch.no_grad()
     def check(self) -> dict[str, float]:
