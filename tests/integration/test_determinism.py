@@ -1,0 +1,134 @@
+"""What may change a result, and what must not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from torch import Tensor
+
+from inril.algos.dppo import make_dppo
+from inril.algos.ppo_gaussian import make_ppo_gaussian
+from inril.config import FinetuneConfig
+from inril.envs import make
+from inril.policies.diffusion import DiffusionPolicy
+from inril.policies.files import load_policy
+from inril.train import finetune, pretrain
+
+METHODS = ("dppo", "ppo_gaussian")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, inputs: tiny.Inputs) -> Any:
+    """Fine-tunes in a new folder, each configuration once unless told otherwise."""
+    known: dict[str, Path] = {}
+
+    def fine_tune(cfg: FinetuneConfig, again: bool = False) -> Path:
+        if again or cfg.digest() not in known:
+            folder = tmp_path_factory.mktemp("run")
+            finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), folder)
+            known[cfg.digest()] = folder
+        return known[cfg.digest()]
+
+    return fine_tune
+
+
+def policy_of(cfg: FinetuneConfig, inputs: tiny.Inputs) -> Path:
+    return inputs.diffusion if cfg.method == "dppo" else inputs.gaussian_chunk
+
+
+def plain_algorithm(cfg: FinetuneConfig, path: Path) -> dict[str, Tensor]:
+    """Reinforcement learning as it would be written if there were no interleaving."""
+    policy, spec = load_policy(path, cfg.task)
+    algorithm = make_dppo(cfg, policy) if isinstance(policy, DiffusionPolicy) else make_ppo_gaussian(cfg, policy)
+    env = make(cfg.task.id, cfg.n_envs, spec.horizon_steps, max_episode_steps=cfg.task.max_episode_steps)
+    env_steps = itr = 0
+    while env_steps < cfg.env_steps:
+        itr += 1
+        env_steps += int(algorithm.collect(env, itr)["env_steps"])
+        for update in algorithm.updates(itr):
+            update.zero_grad()
+            update.backward()
+            update.apply()
+    env.close()
+    return algorithm.policy_state()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_imitation_the_run_is_the_plain_algorithm_bit_for_bit(
+    run: Any, inputs: tiny.Inputs, method: str
+) -> None:
+    cfg = tiny.finetune_config(method, "inf")
+    tuned = tiny.weights(run(cfg))
+    assert tiny.same_weights(tuned, plain_algorithm(cfg, policy_of(cfg, inputs)))
+    before = load_policy(policy_of(cfg, inputs), cfg.task)[0].state_dict()
+    assert not tiny.same_weights(actor(tuned), actor(dict(before))), "the run has learnt nothing"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_gives_the_same_bits(run: Any, method: str) -> None:
+    cfg = tiny.finetune_config(method)
+    first, second = run(cfg), run(cfg, again=True)
+    assert first != second
+    assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
+    assert (first / "policy.safetensors").read_bytes() == (second / "policy.safetensors").read_bytes()
+
+
+def test_another_seed_gives_another_run(run: Any) -> None:
+    folders = [run(tiny.finetune_config(seed=seed)) for seed in (0, 1)]
+    assert not tiny.same_weights(*map(tiny.weights, folders))
+    returns = [tiny.metric(folder, "eval", "return").tolist() for folder in folders]
+    assert returns[0] != returns[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_interleaving_changes_the_weights_and_counts_its_updates(run: Any, method: str) -> None:
+    interleaved, plain = run(tiny.finetune_config(method, 2)), run(tiny.finetune_config(method, "inf"))
+    assert not tiny.same_weights(tiny.weights(interleaved), tiny.weights(plain))
+    cfg = tiny.finetune_config(method, 2)
+    n_pairs = cfg.n_envs * cfg.n_steps * getattr(cfg.algo, "ft_denoising_steps", 1)
+    steps_per_itr = cfg.algo.epochs * (n_pairs // cfg.algo.minibatch)
+    n_rl_updates = tiny.metric(interleaved, "train", "n_rl_updates")
+    assert n_rl_updates.tolist() == [steps_per_itr * (itr + 1) for itr in range(len(n_rl_updates))]
+    assert tiny.metric(interleaved, "train", "n_il_updates").tolist() == (n_rl_updates // 2).tolist()
+    assert not tiny.metric(plain, "train", "n_il_updates").any()
+
+
+def test_simulator_threads_change_nothing(run: Any) -> None:
+    one, two = (run(tiny.finetune_config(changed={"threads": {"sim": n}})) for n in (1, 2))
+    assert (one / "metrics.csv").read_bytes() == (two / "metrics.csv").read_bytes()
+    assert tiny.same_weights(tiny.weights(one), tiny.weights(two))
+
+
+def test_simulator_threads_change_no_pre_training(tmp_path: Path, inputs: tiny.Inputs) -> None:
+    cfg = tiny.pretrain_config("gaussian_chunk", {"threads": {"sim": 2}})
+    pretrain.run(cfg, inputs.demos, tmp_path)
+    assert (tmp_path / "policy.safetensors").read_bytes() == inputs.gaussian_chunk.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"eval": {"every": 1}},
+        {"eval": {"every": 1000, "n_envs": 5}},
+        {"il": {"diagnose_every": 1000}},
+        {"il": {"probe_size": 7}},
+        {"report_episodes": 5},
+        {"checkpoint_every": 1000},
+    ],
+    ids=lambda changed: "-".join(changed),
+)
+def test_looking_at_a_run_does_not_change_it(run: Any, changed: dict[str, Any]) -> None:
+    looked_at = run(tiny.finetune_config(changed=changed))
+    assert tiny.same_weights(tiny.weights(looked_at), tiny.weights(run(tiny.finetune_config())))
+
+
+def actor(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The trained network: the fine-tuned copy of a denoiser if there is one."""
+    for prefix in ("denoiser_ft.", "denoiser.", "mlp."):
+        found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        if found:
+            return found
+    raise AssertionError(f"no network among {list(state)}")
