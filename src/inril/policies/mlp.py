@@ -29,8 +29,12 @@ def mish(x: Tensor) -> Tensor:
 
 
 # oneDNN's product is some 10 % faster than the BLAS call behind F.linear, and applies the activation on its way out.
-# Its per-call set-up pays from a few hundred rows on.
+# Its set-up pays from a few hundred rows on. It compiles and keeps a kernel for every number of rows, so only numbers
+# that come back are worth it.
 _ONEDNN_MIN_ROWS = 256
+_ONEDNN_ROW_MULTIPLE = 16
+# Rows kept for a backward pass are rounded up to a multiple of this, for the same reason.
+_KEPT_ROW_MULTIPLE = 128
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
@@ -43,7 +47,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
         bias: (m,) or None.
         activation: "none" or the name of one.
     """
-    if _HAS_ONEDNN and len(x) >= _ONEDNN_MIN_ROWS and x.dtype == torch.float32 and x.device.type == "cpu":
+    n_rows_suit = len(x) >= _ONEDNN_MIN_ROWS and len(x) % _ONEDNN_ROW_MULTIPLE == 0
+    if _HAS_ONEDNN and n_rows_suit and x.dtype == torch.float32 and x.device.type == "cpu":
         fused = activation if activation == "relu" else "none"
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
         return out if activation == fused else activate(activation, out)
@@ -73,6 +78,17 @@ def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
     n2 = (e + 2).mul_(e).add_(2)
     # d/dx [x n / (n + 2)] = n / (n + 2) + 4 x e (e + 1) / (n + 2)^2
     return (e + 1).mul_(e).mul_(4).mul_(saved).div_(n2).add_(n2).sub_(2).div_(n2).mul_(grad)
+
+
+def _rows_to_keep(grad_out: Tensor) -> Tensor:
+    """Indices of the rows (B, m) with a gradient, filled up with others to a round number; all rows if few are idle."""
+    active = grad_out.any(dim=1)
+    n_active, n_rows = int(active.sum()), len(grad_out)
+    n_kept = -(-n_active // _KEPT_ROW_MULTIPLE) * _KEPT_ROW_MULTIPLE
+    if n_kept > 0.9 * n_rows:  # gathering would cost more than the products saved
+        return torch.arange(n_rows, device=grad_out.device)
+    idle = (~active).nonzero().squeeze(1)[: n_kept - n_active]
+    return torch.cat([active.nonzero().squeeze(1), idle])
 
 
 def _residual_forward(
@@ -113,10 +129,10 @@ class _ResidualMLP(torch.autograd.Function):
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         saved, weights = list(ctx.saved_tensors[: -ctx.n_weights]), ctx.saved_tensors[-ctx.n_weights :]
         n_rows = len(grad_out)
-        active = grad_out.any(dim=1).nonzero().squeeze(1)
-        if len(active) < 0.9 * n_rows:  # above that, gathering costs more than the products saved
-            grad_out = grad_out.index_select(0, active)
-            saved = [tensor.index_select(0, active) for tensor in saved]
+        kept = _rows_to_keep(grad_out)
+        if len(kept) < n_rows:
+            grad_out = grad_out.index_select(0, kept)
+            saved = [tensor.index_select(0, kept) for tensor in saved]
         grads = [grad_out.t() @ saved.pop(), grad_out.sum(0)]
         grad_h = grad_out @ weights[-1]
         for i in range(ctx.n_weights - 3, 0, -2):
@@ -134,7 +150,7 @@ class _ResidualMLP(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_x = grad_h @ weights[0]
             if len(grad_x) < n_rows:
-                grad_x = grad_x.new_zeros(n_rows, grad_x.shape[1]).index_copy_(0, active, grad_x)
+                grad_x = grad_x.new_zeros(n_rows, grad_x.shape[1]).index_copy_(0, kept, grad_x)
         return grad_x, None, *grads
 
 
