@@ -7,6 +7,7 @@ Gaussian head has one step per chunk, a diffusion head K'. Everything else is th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -133,6 +134,7 @@ class PPO:
         self.episodes = EpisodeStatistics(n_envs)
         self.obs: FloatArray | None = None  # raw, the observation to act on next
         self.rollout: Rollout | None = None
+        self.approx_kl = 0.0  # of the last actor step's minibatch
 
     @torch.no_grad()
     def collect(self, env: BatchedEnv, itr: int) -> Info:
@@ -174,13 +176,12 @@ class PPO:
             for start in range(0, n_pairs - size + 1, size):
                 pairs = order[start : start + size]
                 row, k = pairs // self.head.n_steps, pairs % self.head.n_steps
-                yield self._update("critic", lambda row=row: self._critic_backward(row))  # type: ignore[misc]
+                yield self._update("critic", partial(self._critic_backward, row))
                 if itr <= self.config.critic_warmup_itr:
                     continue
-                kl: Info = {}
-                yield self._update("actor", lambda row=row, k=k, kl=kl: self._actor_backward(row, k, kl))  # type: ignore[misc]
+                yield self._update("actor", partial(self._actor_backward, row, k))
                 self.head.after_step()
-                if self.config.target_kl is not None and kl["approx_kl"] > self.config.target_kl:
+                if self.config.target_kl is not None and self.approx_kl > self.config.target_kl:
                     return
 
     def il_parameters(self) -> Sequence[Tensor]:
@@ -307,8 +308,8 @@ class PPO:
         logprob = self.head.logprob(self.rollout.obs[row], self.rollout.trace[row], k)
         return clipped_surrogate(logprob, old_logprob, advantage, self.clip_coef[k])
 
-    def _actor_backward(self, row: Tensor, k: Tensor, kl: Info) -> Info:
-        """Gradient of the surrogate, micro-batch by micro-batch; leaves the KL estimate in `kl`."""
+    def _actor_backward(self, row: Tensor, k: Tensor) -> Info:
+        """Gradient of the surrogate, micro-batch by micro-batch."""
         advantage = self._weighted_advantage(row, k)
         sums = torch.zeros(4, dtype=torch.float64)
         for index in torch.arange(len(row)).split(self.config.microbatch):
@@ -320,5 +321,5 @@ class PPO:
             sums += torch.stack([values.detach().sum() for values in surrogate])
         names = ("surrogate", "approx_kl", "clip_fraction", "active_fraction")
         info = dict(zip(names, (sums / len(row)).tolist(), strict=True))
-        kl["approx_kl"] = info["approx_kl"]
+        self.approx_kl = info["approx_kl"]
         return info
