@@ -184,7 +184,7 @@ def test_critic_evaluates_each_observation_once_with_the_gradient_of_all_pairs(m
     rollout = ppo.rollout
     assert rollout is not None
     info, g = gradient(next(ppo.updates(1)))
-    assert info["n_rows"] == 20
+    assert info["n_distinct_obs"] == 20
     row = torch.arange(60) // 3
     loss = 0.5 * (ppo.critic(rollout.obs[row]).squeeze(1) - rollout.returns[row]).square().mean()
     naive = torch.autograd.grad(0.5 * loss, list(ppo.critic.parameters()))
@@ -197,7 +197,7 @@ def test_critic_weighs_an_observation_by_its_pairs_in_the_minibatch(make_dppo: M
     ppo = to_double(make_dppo(n_steps=5, minibatch=15, epochs=1))
     parts = [gradient(update) for update in ppo.updates(1) if update.name == "critic"]
     assert len(parts) == 4
-    assert all(5 <= info["n_rows"] < 15 for info, _ in parts)
+    assert all(5 <= info["n_distinct_obs"] < 15 for info, _ in parts)
     ppo.config = ppo.config.model_copy(update={"minibatch": 60})
     _, whole = gradient(next(ppo.updates(1)))
     torch.testing.assert_close(sum(g for _, g in parts) / 4, whole, atol=1e-13, rtol=1e-9)
@@ -245,7 +245,8 @@ def test_fewer_pairs_than_a_minibatch_make_one_smaller_one(make: Make) -> None:
     assert ppo.rollout is not None
     updates = list(ppo.updates(1))
     assert len(updates) == 6
-    assert gradient(updates[1])[0]["n_rows"] == ppo.rollout.logprob.numel()
+    whole = make(n_steps=2, minibatch=ppo.rollout.logprob.numel(), epochs=3)
+    torch.testing.assert_close(gradient(updates[1])[1], gradient(list(whole.updates(1))[1])[1])
 
 
 def test_actor_rests_while_the_critic_warms_up(make: Make) -> None:
@@ -309,12 +310,24 @@ def test_resumed_algorithm_goes_on_bit_for_bit(make: Make, critic_warmup_itr: in
     assert resumed.reward_scaler.state_dict()["var"] == ppo.reward_scaler.state_dict()["var"]
 
 
-def test_loss_for_diagnostics_touches_no_gradient(make: Make) -> None:
+@pytest.mark.parametrize("half", [0, 1])
+def test_loss_for_diagnostics_touches_no_gradient(make: Make, half: int) -> None:
     ppo = make(n_steps=9)
-    loss = ppo.rl_loss(50, torch.Generator().manual_seed(0))
+    loss = ppo.rl_loss(50, half, torch.Generator().manual_seed(0))
     assert torch.isfinite(loss)
     assert all(p.grad is None for p in ppo.head.parameters())
     assert any(g.abs().max() > 0 for g in torch.autograd.grad(loss, list(ppo.il_parameters()), allow_unused=True))
+
+
+def test_halves_for_diagnostics_share_no_environment(make: Make) -> None:
+    ppo = make(n_steps=9)
+    assert ppo.rollout is not None
+    ppo.rollout.advantage.view(9, 4)[:, 1::2] = torch.nan
+    assert torch.isfinite(ppo.rl_loss(50, 0, torch.Generator().manual_seed(0)))
+    assert torch.isnan(ppo.rl_loss(50, 1, torch.Generator().manual_seed(0)))
+    ppo.rollout.advantage.view(9, 4)[:, 1::2] = 1.0
+    ppo.rollout.advantage.view(9, 4)[:, 0::2] = torch.nan
+    assert torch.isfinite(ppo.rl_loss(50, 1, torch.Generator().manual_seed(0)))
 
 
 def test_evaluation_acts_in_raw_units(make: Make) -> None:

@@ -175,3 +175,12 @@ def test_aggregator_without_its_packages_is_refused() -> None:
 def test_cagrad_works_where_its_packages_are() -> None:
     g_rl, g_il = pair(2, 0.3, -0.6)
     assert torch.isfinite(make_aggregator("torchjd.CAGrad", 0.5)(g_rl, g_il)).all()
+
+
+@pytest.mark.parametrize("spoilt", [float("nan"), float("inf")])
+def test_gradient_that_is_not_finite_stays_visible(spoilt: float) -> None:
+    for cosine in (-0.6, 0.5):
+        g_rl, g_il = pair(2, 0.3, cosine)
+        g_il[3] = spoilt
+        assert not torch.isfinite(upgrad(g_rl, g_il, 0.5)).all()
+        assert not torch.isfinite(mean(g_rl, g_il, 0.5)).all()

@@ -164,4 +164,4 @@ def test_combining_keeps_shapes() -> None:
 
 def test_unknown_aggregator_is_refused_before_anything_runs(il_config: Make) -> None:
     with pytest.raises(InputError, match=r"^il: aggregator: expected one of upgrad, .*, got 'sum'$"):
-        Joiner("surgery", il_config(aggregator="sum"))
+        Joiner("surgery", il_config().model_copy(update={"aggregator": "sum"}))

@@ -104,12 +104,12 @@ def test_training_lowers_both_losses(
 
 def test_probe_is_spread_evenly_and_always_the_same(pretrain_config: Make, demos: Path) -> None:
     state = cloning(pretrain_config(), demos)
-    probe = fixed_probe(state.data.train, 0, 10)
+    probe = fixed_probe(state.data.train, 10)
     assert probe.obs.shape == (10, 11)
     assert probe.action_chunk.shape == (10, 2, 3)
     first, last = torch.tensor([0]), torch.tensor([len(state.data.train) - 1])
     assert torch.equal(probe.obs[[0, -1]], torch.cat([state.data.train[first].obs, state.data.train[last].obs]))
-    assert len(fixed_probe(state.data.train, 0, 10_000).obs) == len(state.data.train)
+    assert len(fixed_probe(state.data.train, 10_000).obs) == len(state.data.train)
     losses = [state.check()["holdout_loss"] for _ in range(2)]
     assert losses[0] == losses[1]
 
