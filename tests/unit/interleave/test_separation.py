@@ -84,7 +84,9 @@ def test_layers_without_bias_and_a_leading_vector_form_groups_of_their_own(il_co
         parameter.grad = g.clone()
     update = Update("actor", dict, parameters, torch.optim.SGD(parameters), None, is_actor=True)
     Joiner("surgery", il_config(granularity="layer")).join(
-        update, parameters, lambda: sum((p * g).sum() for p, g in zip(parameters, g_il, strict=True))  # type: ignore[return-value]
+        update,
+        parameters,
+        lambda: sum((p * g).sum() for p, g in zip(parameters, g_il, strict=True)),  # type: ignore[return-value]
     )
     for group in ([0], [1, 2], [3], [4, 5]):
         expected = upgrad(flatten([g_rl[i] for i in group]), flatten([g_il[i] for i in group]), 0.5)

@@ -70,6 +70,4 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, task: TaskSpec, sp
 
 def test_checkpoint_is_no_policy(tmp_path: Path, task: TaskSpec) -> None:
     write_tensors(tmp_path / "c.safetensors", "checkpoint", {}, {})
-    assert message(tmp_path / "c.safetensors", task) == (
-        "FILE: kind: expected 'policy', got 'checkpoint'"
-    )
+    assert message(tmp_path / "c.safetensors", task) == ("FILE: kind: expected 'policy', got 'checkpoint'")
