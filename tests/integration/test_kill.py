@@ -99,16 +99,16 @@ def assert_same_results(out: Path, reference: Path) -> None:
 def test_fine_tuning_killed_twenty_times_ends_bit_for_bit_as_without(
     tmp_path: Path, out: Path, inputs: tiny.Inputs
 ) -> None:
-    changed = {"env_steps": 12000, "n_steps": 5, "checkpoint_every": 1, "eval": {"every": 20}}  # some 80 iterations
+    changed = {"env_steps": 10000, "n_steps": 5, "checkpoint_every": 1, "eval": {"every": 20}}  # some 65 iterations
     cfg = tiny.finetune_config(changed=changed)
     finetune.run(cfg, inputs.demos, inputs.diffusion, tmp_path / "reference")
     files = ["--demos", str(inputs.demos), "--policy", str(inputs.diffusion), "--out", str(out)]
     victim = Victim(["finetune", "--config", cfg.model_dump_json(), *files], out, tmp_path / "log.txt")
     chance = random.Random(0)
     for kill in range(20):
-        if kill % 4 == 0:  # also before there is a checkpoint, while one is read, and while nothing has been written
+        if kill % 5 in (0, 3):  # also before there is a checkpoint, and while one is read
             victim.live_until(lambda: True, then_s=chance.uniform(0, STARTUP_S))
-        elif kill % 4 == 1:
+        elif kill % 5 == 1:
             victim.live_until(victim.writing(chance.randint(1, 3), "checkpoint/.*.tmp"))
             (out / "checkpoint" / ".current.safetensors.stray.tmp").write_bytes(b"half a checkpoint")
         else:
@@ -133,10 +133,9 @@ def test_pre_training_killed_again_and_again_ends_bit_for_bit_as_without(
     victim = Victim(args, out, tmp_path / "log.txt")
     chance = random.Random(1)
     victim.live_until(victim.writing(1, "checkpoint/.*.tmp"))
-    for _ in range(2):
-        victim.live_until(victim.new_checkpoints(chance.randint(1, 4)), then_s=chance.uniform(0, 0.1))
-        assert not victim.finished
-    assert victim.n_kills == 3
+    victim.live_until(victim.new_checkpoints(chance.randint(1, 4)), then_s=chance.uniform(0, 0.1))
+    assert not victim.finished
+    assert victim.n_kills == 2
     while not victim.finished:
         victim.live()
     assert_same_results(out, tmp_path / "reference")
