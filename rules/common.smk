@@ -1,6 +1,7 @@
 """What all phases share: the checked settings, the layout of results and the targets of a figure."""
 
 from functools import lru_cache
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -73,9 +74,10 @@ def finetune_config(run):
     )
 
 
-def shipped_expert(task):
-    """Return the demonstrator that comes with the code."""
-    return str(Path(BASE, "src", "inril", "data", "experts", f"{task}.safetensors"))
+def expert_digest(task):
+    """Return a hash of the demonstrator that comes with the code: no input file, whose path would be the machine's."""
+    path = Path(BASE, "src", "inril", "data", "experts", f"{task}.safetensors")
+    return sha256(path.read_bytes()).hexdigest()
 
 
 def expert_job(wildcards):

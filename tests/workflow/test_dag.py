@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -30,6 +31,37 @@ def test_smoke_runs_all_phases(smoke: Path) -> None:
     assert not list(smoke.glob("results/fig8.*"))
     run = folder / "finetune" / "hopper" / "dppo" / "surgery" / "m2" / "seed0"
     assert {"config.yaml", "metrics.csv", "policy.safetensors", "log.txt"} <= {path.name for path in run.iterdir()}
+
+
+def test_gains_of_all_arms_are_tabulated(smoke: Path, snakemake: Snakemake) -> None:
+    assert snakemake(smoke, "results/smoke/tables/gains_fig8.md").returncode == 0
+    table = pd.read_csv(smoke / "results" / "smoke" / "tables" / "gains_fig8.csv", dtype={"m": str})
+    assert set(table["m"]) == {"2", "inf"}
+    assert (table["gain_low"] <= table["gain"]).all()
+    assert (table["gain"] <= table["gain_high"]).all()
+    assert (table["gain"] - (table["final_return"] - table["pretrained_return"])).abs().max() < 1e-9
+
+
+def test_other_tasks_and_the_gaussian_policy_run(smoke: Path, snakemake: Snakemake) -> None:
+    done = snakemake(smoke, "results/smoke/figures/gym.pdf")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(smoke / "results" / "smoke" / "figures" / "gym.csv", dtype={"m": str})
+    assert set(zip(table["task"], table["method"], strict=True)) == {
+        ("walker2d", "dppo"),
+        ("halfcheetah", "dppo"),
+        ("hopper", "ppo_gaussian"),
+    }
+
+
+def test_number_of_cores_changes_no_result(smoke: Path, snakemake: Snakemake, tmp_path: Path) -> None:
+    shutil.copytree(smoke / "results" / "smoke" / "demos", tmp_path / "results" / "smoke" / "demos")
+    done = snakemake(tmp_path, cores=1)
+    assert done.returncode == 0, done.stderr
+    results = sorted(path.relative_to(smoke) for path in smoke.rglob("m*/seed0/metrics.csv") if "dppo" in path.parts)
+    results += [path.with_name("policy.safetensors") for path in results]
+    hopper = [path for path in results if "hopper" in path.parts]
+    assert len(hopper) == 4
+    assert all((tmp_path / path).read_bytes() == (smoke / path).read_bytes() for path in hopper)
 
 
 def test_finished_work_is_not_repeated(smoke: Path, snakemake: Snakemake) -> None:
@@ -129,5 +161,5 @@ def test_bad_settings_stop_before_any_job(
 
 
 def test_workflow_is_lint_free(tmp_path: Path, snakemake: Snakemake) -> None:
-    done = snakemake(tmp_path, "--lint")
+    done = snakemake(tmp_path, "--lint", "text")
     assert done.returncode == 0, done.stderr
