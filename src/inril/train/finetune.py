@@ -115,7 +115,8 @@ class Finetuning:
         row = {column: getattr(cfg, column) for column in ("method", "separation", "m", "seed")}
         self.metrics = MetricsLog(folder.progress, {"task": cfg.task.id, **row}, length)
         timing = folder.path / "timing.csv"
-        self.timing = MetricsLog(timing, {"task": cfg.task.id, **row}, timing.stat().st_size if length and timing.exists() else 0)
+        kept = timing.stat().st_size if length and timing.exists() else 0
+        self.timing = MetricsLog(timing, {"task": cfg.task.id, **row}, kept)
 
     def run(self) -> None:
         """Train up to the budget, evaluate on fresh episodes and publish the results."""
