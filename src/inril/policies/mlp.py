@@ -68,12 +68,12 @@ def activate(name: str, x: Tensor) -> Tensor:
 
 
 def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
-    """Gradient before an activation; `saved` is its output for ReLU and tanh, its input for Mish."""
+    """Gradient before an activation, may overwrite `grad`; `saved` is its output for ReLU and tanh, its input for Mish."""
     if name == "relu":
-        out: Tensor = torch.ops.aten.threshold_backward(grad, saved, 0)
-        return out
+        torch.ops.aten.threshold_backward.grad_input(grad, saved, 0, grad_input=grad)
+        return grad
     if name == "tanh":
-        return grad * (1 - saved * saved)
+        return grad.mul_(1 - saved * saved)
     e = saved.clamp(max=20.0).exp_()
     n2 = (e + 2).mul_(e).add_(2)
     # d/dx [x n / (n + 2)] = n / (n + 2) + 4 x e (e + 1) / (n + 2)^2
@@ -134,7 +134,7 @@ class _ResidualMLP(torch.autograd.Function):
             grad_out = grad_out.index_select(0, kept)
             saved = [tensor.index_select(0, kept) for tensor in saved]
         grads = [grad_out.t() @ saved.pop(), grad_out.sum(0)]
-        grad_h = grad_out @ weights[-1]
+        grad_h = linear(grad_out, weights[-1].t())
         for i in range(ctx.n_weights - 3, 0, -2):
             if ctx.activation == "mish":
                 a, b, key_a, key_b = saved[-4:]
@@ -145,10 +145,11 @@ class _ResidualMLP(torch.autograd.Function):
             grad_z = _activation_backward(ctx.activation, linear(grad_h, weights[i + 1].t()), key_b)
             grads[:0] = [grad_z.t() @ a, grad_z.sum(0), grad_h.t() @ b, grad_h.sum(0)]
             grad_h = _activation_backward(ctx.activation, linear(grad_z, weights[i].t()), key_a).add_(grad_h)
-        grads[:0] = [grad_h.t() @ saved[0], grad_h.sum(0)]
+        # A narrow input is multiplied from the left: products with long rows are faster.
+        grads[:0] = [(saved[0].t() @ grad_h).t().contiguous(), grad_h.sum(0)]
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = grad_h @ weights[0]
+            grad_x = linear(grad_h, weights[0].t())
             if len(grad_x) < n_rows:
                 grad_x = grad_x.new_zeros(n_rows, grad_x.shape[1]).index_copy_(0, kept, grad_x)
         return grad_x, None, *grads
