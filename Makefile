@@ -1,11 +1,12 @@
 # Everything that a fresh clone needs; `make` alone lists the targets.
-# PYTHON, CORES, PIP_FLAGS and PYTEST_ARGS can be set on the command line.
+# PYTHON, CORES, PIP_FLAGS, PYTEST_ARGS and TEST_PROCESSES can be set on the command line.
 
 # Asked for only when an environment is made. Each candidate is run: a version manager's shim may exist and not start.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell $(p) -c '' 2>/dev/null && echo $(p))) python3)
 CORES ?= 8
 PIP_FLAGS ?=
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 
 # The environment's programs first, so that Snakemake's jobs find them too.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -30,7 +31,7 @@ smoke: env  ## the whole workflow in miniature, to results/smoke/
 	$(RUN) snakemake --cores $(CORES) results/smoke/figures/fig8.pdf --config budget=smoke
 
 test: env  ## all tests (PYTEST_ARGS="-m 'not slow'" for the quick ones)
-	$(RUN) python -m pytest $(PYTEST_ARGS)
+	$(RUN) python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: env  ## linters, formatters and types
 	$(RUN) ruff check .
