@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
-from inril.algos.ppo import PPO, Sample
+from inril.algos.ppo import PPO, Sample, make_ppo
 from inril.config import DPPOConfig, FinetuneConfig
 from inril.errors import InputError
 from inril.policies.diffusion import (
@@ -29,8 +29,6 @@ from inril.policies.diffusion import (
     sample_chain,
     training_std,
 )
-from inril.policies.mlp import MLP
-from inril.seeding import subseed
 
 
 class DiffusionHead:
@@ -145,14 +143,4 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy) -> PPO:
             expected=f"at most the pre-trained policy's {policy.schedule.denoising_steps} denoising steps",
             got=str(config.algo.ft_denoising_steps),
         )
-    torch.manual_seed(subseed(config.seed, "init"))  # of the critic's weights
-    critic = MLP(config.algo.critic_network, config.task.obs_dim, 1)
-    return PPO(
-        config=config.algo,
-        head=DiffusionHead(policy, config.algo),
-        critic=critic,
-        n_envs=config.n_envs,
-        n_steps=config.n_steps,
-        seed=config.seed,
-        reset_seed=subseed(config.seed, "train_env"),
-    )
+    return make_ppo(config, DiffusionHead(policy, config.algo))

@@ -17,11 +17,11 @@ from torch import Tensor
 from inril.algos.base import Info, Update
 from inril.algos.gae import RewardScaler, gae
 from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
-from inril.config import PPOBase
+from inril.config import FinetuneConfig, PPOBase
 from inril.data.normalizer import Normalizer
 from inril.envs.base import BatchedEnv
 from inril.policies.mlp import MLP
-from inril.seeding import torch_stream
+from inril.seeding import subseed, torch_stream
 from inril.train.episodes import EpisodeStatistics
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.types import BoolArray, FloatArray
@@ -323,3 +323,17 @@ class PPO:
         info = dict(zip(names, (sums / len(row)).tolist(), strict=True))
         self.approx_kl = info["approx_kl"]
         return info
+
+
+def make_ppo(config: FinetuneConfig, head: ActorHead) -> PPO:
+    """Build the algorithm of a fine-tuning run around its actor, with a fresh critic."""
+    torch.manual_seed(subseed(config.seed, "init"))
+    return PPO(
+        config=config.algo,
+        head=head,
+        critic=MLP(config.algo.critic_network, config.task.obs_dim, 1),
+        n_envs=config.n_envs,
+        n_steps=config.n_steps,
+        seed=config.seed,
+        reset_seed=subseed(config.seed, "train_env"),
+    )

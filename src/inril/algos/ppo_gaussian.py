@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
-from inril.algos.ppo import PPO, Sample
+from inril.algos.ppo import PPO, Sample, make_ppo
 from inril.config import FinetuneConfig, PPOConfig
 from inril.policies.gaussian import GaussianPolicy
-from inril.policies.mlp import MLP
-from inril.seeding import subseed
 
 
 class GaussianHead:
@@ -97,14 +95,4 @@ def make_ppo_gaussian(config: FinetuneConfig, policy: GaussianPolicy) -> PPO:
         policy: pre-trained Gaussian policy.
     """
     assert isinstance(config.algo, PPOConfig)
-    torch.manual_seed(subseed(config.seed, "init"))  # of the critic's weights
-    critic = MLP(config.algo.critic_network, config.task.obs_dim, 1)
-    return PPO(
-        config=config.algo,
-        head=GaussianHead(policy, config.algo),
-        critic=critic,
-        n_envs=config.n_envs,
-        n_steps=config.n_steps,
-        seed=config.seed,
-        reset_seed=subseed(config.seed, "train_env"),
-    )
+    return make_ppo(config, GaussianHead(policy, config.algo))

@@ -68,7 +68,13 @@ def activate(name: str, x: Tensor) -> Tensor:
 
 
 def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
-    """Gradient before an activation, may overwrite `grad`; `saved` is its output for ReLU and tanh, its input for Mish."""
+    """Gradient before an activation; may overwrite `grad`.
+
+    Args:
+        name: of the activation.
+        grad: gradient after it.
+        saved: its output for ReLU and tanh, its input for Mish.
+    """
     if name == "relu":
         torch.ops.aten.threshold_backward.grad_input(grad, saved, 0, grad_input=grad)
         return grad
