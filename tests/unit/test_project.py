@@ -36,7 +36,9 @@ def finetune(settings: Project, m: Any = 2) -> FinetuneConfig:
 
 @pytest.mark.parametrize("budget", sorted(path.stem for path in (CONFIG / "budgets").glob("*.yaml")))
 def test_shipped_configuration_is_in_order(budget: str) -> None:
-    project(budget=budget).check()
+    checked = project(budget=budget)
+    checked.check()
+    assert checked.budget_name == budget
 
 
 def test_later_layers_win(config_dir: Path) -> None:
