@@ -38,6 +38,11 @@ except InputError as error:
     raise SystemExit(f"error: {error}") from None
 
 
+# On what jobs compute is no param of theirs: a change runs nothing again.
+EXECUTION = PROJECT.root.execution
+THREADS = max(PROJECT.root.torch_threads, EXECUTION.sim_threads)
+
+
 wildcard_constraints:
     budget="|".join(path.stem for path in (CONFIG_DIR / "budgets").glob("*.yaml")),
     task="|".join(PROJECT.tasks),

@@ -15,7 +15,7 @@ rule demos:
         f"{DEMOS}.benchmark.tsv"
     conda:
         "../environment.yml"
-    threads: 1
+    threads: THREADS
     resources:
         mem_mb=1000,
         runtime=60,
@@ -24,4 +24,5 @@ rule demos:
         numerics=versions("demos"),
         expert=lambda w: expert_digest(w.task) if w.source == "generated" else None,
     shell:
-        "python -m inril demos --config {params.config:q} --out {output:q} &>> {log:q}"
+        "python -m inril demos --config {params.config:q} --out {output:q} "
+        "--sim-threads {EXECUTION.sim_threads} &>> {log:q}"

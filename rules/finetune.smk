@@ -21,7 +21,7 @@ rule finetune:
         f"{FINETUNE}/benchmark.tsv"
     conda:
         "../environment.yml"
-    threads: 1
+    threads: THREADS
     resources:
         mem_mb=1500,
         runtime=lambda w: minutes(finetune_config(w).env_steps, 15000),
@@ -31,4 +31,5 @@ rule finetune:
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril finetune --config {params.config:q} --demos {input.demos:q} --policy {input.policy:q} "
-        "--out {params.out:q} --on-mismatch restart &>> {log:q}"
+        "--out {params.out:q} --on-mismatch restart "
+        "--device {EXECUTION.device} --sim-threads {EXECUTION.sim_threads} &>> {log:q}"

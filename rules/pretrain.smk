@@ -20,7 +20,7 @@ rule pretrain:
         f"{PRETRAIN}/benchmark.tsv"
     conda:
         "../environment.yml"
-    threads: 1
+    threads: THREADS
     resources:
         mem_mb=1500,
         runtime=lambda w: minutes(
@@ -35,4 +35,5 @@ rule pretrain:
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril pretrain --config {params.config:q} --demos {input.demos:q} "
-        "--out {params.out:q} --on-mismatch restart &>> {log:q}"
+        "--out {params.out:q} --on-mismatch restart "
+        "--device {EXECUTION.device} --sim-threads {EXECUTION.sim_threads} &>> {log:q}"

@@ -13,9 +13,19 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
-from inril.config import DemosConfig, ExpertJob, FigureSpec, FinetuneConfig, Model, PretrainConfig, TableSpec
+from inril.config import (
+    DemosConfig,
+    Device,
+    Execution,
+    ExpertJob,
+    FigureSpec,
+    FinetuneConfig,
+    Model,
+    PretrainConfig,
+    TableSpec,
+)
 from inril.errors import InputError
 from inril.project import Project, read_yaml, validate
 
@@ -97,21 +107,25 @@ def _demos(args: argparse.Namespace) -> None:
     config = read_config(DemosConfig, args.config)
     from inril.data import make_demos
 
-    make_demos(config, args.out)
+    make_demos(config, args.out, args.sim_threads)
 
 
 def _pretrain(args: argparse.Namespace) -> None:
     config = read_config(PretrainConfig, args.config)
     from inril.train import pretrain
 
-    pretrain.run(config, args.demos, args.out, on_mismatch=args.on_mismatch)
+    pretrain.run(config, args.demos, args.out, args.on_mismatch, _execution(args))
 
 
 def _finetune(args: argparse.Namespace) -> None:
     config = read_config(FinetuneConfig, args.config)
     from inril.train import finetune
 
-    finetune.run(config, args.demos, args.policy, args.out, on_mismatch=args.on_mismatch)
+    finetune.run(config, args.demos, args.policy, args.out, args.on_mismatch, _execution(args))
+
+
+def _execution(args: argparse.Namespace) -> Execution:
+    return Execution(device=args.device, sim_threads=args.sim_threads)
 
 
 def _expert(args: argparse.Namespace) -> None:
@@ -199,6 +213,11 @@ def _parser() -> argparse.ArgumentParser:
             default="error",
             help="what to do when the folder holds the state of another run (default: error)",
         )
+        sub.add_argument(
+            "--device", choices=get_args(Device), default="auto", help="of the networks; default: a GPU if there is one"
+        )
+    for sub in (demos, pretrain, finetune):
+        sub.add_argument("--sim-threads", type=int, default=1, help="threads of the simulator; default: 1")
 
     evaluate = command("evaluate", _evaluate, "run a policy, pre-trained or fine-tuned, and print its return")
     _path(evaluate, "--policy", "policy.safetensors of a run")

@@ -18,6 +18,7 @@ Separation = Literal["none", "surgery"]
 Method = Literal["dppo", "ppo_gaussian"]
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl"]
+Device = Literal["auto", "cpu", "cuda"]
 AggregatorName = Literal[
     "upgrad",
     "mean",
@@ -32,6 +33,8 @@ AggregatorName = Literal[
     "torchjd.Sum",
     "torchjd.UPGrad",
 ]
+# A setting, never a machine's core count: results must not depend on `--cores`.
+TorchThreads = Annotated[PositiveInt, Field(description="threads of torch in one process")]
 MetricName = Annotated[str, Field(pattern=r"^\w+/\w+$")]
 
 
@@ -46,11 +49,11 @@ class Model(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Threads(Model):
-    """Thread counts are settings, never a machine's core count: results must not depend on `--cores`."""
+class Execution(Model):
+    """On what a job computes. No part of its settings: a change runs nothing again."""
 
-    torch: PositiveInt = Field(1, description="threads of torch in one process")
-    sim: PositiveInt = Field(1, description="threads of the simulator in one process (no effect on results)")
+    device: Device = Field("auto", description="of the networks; auto takes cuda where there is a GPU")
+    sim_threads: PositiveInt = Field(1, description="threads of the simulator in one process (no effect on results)")
 
 
 class TaskSpec(Model):
@@ -150,7 +153,7 @@ class DemosConfig(Model):
         None, description="d4rl: checksum; null records the first download's, checked from then on"
     )
     max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
-    threads: Threads = Threads()
+    torch_threads: TorchThreads = 1
 
 
 class PretrainConfig(Model):
@@ -168,7 +171,7 @@ class PretrainConfig(Model):
     select_episodes: PositiveInt = Field(description="episodes on which each candidate checkpoint is scored")
     report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
     seed: NonNegativeInt
-    threads: Threads = Threads()
+    torch_threads: TorchThreads = 1
 
 
 class ClipSchedule(Model):
@@ -272,7 +275,7 @@ class FinetuneConfig(Model):
     report_episodes: PositiveInt = Field(description="fresh episodes on which the final policy is evaluated")
     checkpoint_every: PositiveInt = Field(description="iterations between checkpoints")
     max_diverged_rate: Fraction = Field(0.001, description="diverged episodes per environment step that stop the run")
-    threads: Threads = Threads()
+    torch_threads: TorchThreads = 1
 
     @model_validator(mode="after")
     def _check(self) -> FinetuneConfig:
@@ -369,6 +372,7 @@ class RootConfig(Model):
     demo_source: DemoSource = "generated"
     seeds: tuple[NonNegativeInt, ...] | None = Field(None, description="null takes the budget's")
     m_values: tuple[M, ...] | None = Field(None, description="null takes the budget's")
-    threads: Threads = Threads()
+    torch_threads: TorchThreads = 1
+    execution: Execution = Execution()
     figures: dict[str, FigureConfig]
     plot: PlotConfig = PlotConfig()

@@ -38,7 +38,7 @@ ModelT = TypeVar("ModelT", bound=Model)
 # Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
 _UNION_MEMBER = re.compile(r"dppo|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
 # Set by the run itself; in a file they would be overridden without a word.
-_RUN_KEYS = {"task", "method", "separation", "m", "seed", "threads"}
+_RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
 _LONG = 200  # characters; a longer value is a whole section and would drown the message
 _SETTINGS = {
     "finetune": (get_args(Method), FinetuneConfig.model_fields.keys() - _RUN_KEYS),
@@ -91,13 +91,13 @@ class Project:
 
     def demos(self, task: str) -> DemosConfig:
         """Resolve a task's demonstrations."""
-        chosen = (self.config_dir / "config.yaml", {"source": self.root.demo_source, "threads": self._threads})
+        chosen = (self.config_dir / "config.yaml", {"source": self.root.demo_source, **self._threads})
         return validate(DemosConfig, [*self._layers(task, "demos"), self._part(self.budget, "demos"), chosen])
 
     def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
         """Resolve the pre-training of one policy."""
         _require("policy", policy, get_args(PolicyName))
-        run = (self.config_dir, {"policy_name": policy, "seed": seed, "threads": self._threads})
+        run = (self.config_dir, {"policy_name": policy, "seed": seed, **self._threads})
         return validate(
             PretrainConfig,
             [*self._layers(task, "pretrain", policy), self._part(self.budget, "pretrain", policy), run],
@@ -107,7 +107,7 @@ class Project:
         """Resolve one fine-tuning run."""
         _require("method", method, get_args(Method))
         _require("separation", separation, get_args(Separation))
-        axes = {"method": method, "separation": separation, "m": m, "seed": seed, "threads": self._threads}
+        axes = {"method": method, "separation": separation, "m": m, "seed": seed, **self._threads}
         config = validate(
             FinetuneConfig,
             [
@@ -159,7 +159,7 @@ class Project:
 
     @property
     def _threads(self) -> dict[str, int]:
-        return self.root.threads.model_dump()
+        return {"torch_threads": self.root.torch_threads}
 
     def _layers(self, task: str, *section: str) -> list[Layer]:
         layer = self._read("tasks", task)

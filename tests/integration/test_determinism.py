@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inril.algos.dppo import make_dppo
 from inril.algos.ppo_gaussian import make_ppo_gaussian
-from inril.config import FinetuneConfig
+from inril.config import Execution, FinetuneConfig
 from inril.envs import make
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import load_policy
@@ -96,15 +96,17 @@ def test_interleaving_changes_the_weights_and_counts_its_updates(run: Any, metho
     assert not tiny.metric(plain, "train", "n_il_updates").any()
 
 
-def test_simulator_threads_change_nothing(run: Any) -> None:
-    one, two = (run(tiny.finetune_config(changed={"threads": {"sim": n}})) for n in (1, 2))
+def test_simulator_threads_change_nothing(run: Any, tmp_path: Path, inputs: tiny.Inputs) -> None:
+    cfg = tiny.finetune_config()
+    one, two = run(cfg), tmp_path
+    finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), two, execution=Execution(sim_threads=2))
     assert (one / "metrics.csv").read_bytes() == (two / "metrics.csv").read_bytes()
     assert tiny.same_weights(tiny.weights(one), tiny.weights(two))
 
 
 def test_simulator_threads_change_no_pre_training(tmp_path: Path, inputs: tiny.Inputs) -> None:
-    cfg = tiny.pretrain_config("gaussian_chunk", {"threads": {"sim": 2}})
-    pretrain.run(cfg, inputs.demos, tmp_path)
+    cfg = tiny.pretrain_config("gaussian_chunk")
+    pretrain.run(cfg, inputs.demos, tmp_path, execution=Execution(sim_threads=2))
     assert (tmp_path / "policy.safetensors").read_bytes() == inputs.gaussian_chunk.read_bytes()
 
 

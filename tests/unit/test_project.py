@@ -80,14 +80,14 @@ def test_smoke_runs_the_code_paths_of_every_other_budget() -> None:
     ("changed", "message"),
     [
         ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
-        ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, got 'huge'"),
+        ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, workstation, got 'huge'"),
         ({"demo_source": "web"}, "demo_source: expected 'generated' or 'd4rl', got 'web'"),
         ({"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
         ({"m_values": [5, -2]}, "m_values.1: expected greater than 0, got -2"),
         ({"m_values": ["many"]}, "m_values.0: expected a valid integer"),
         ({"seeds": [-1]}, "seeds.0: expected greater than or equal to 0, got -1"),
         ({"seeds": []}, "seeds: expected Tuple should have at least 1 item"),
-        ({"threads": {"torch": 0}}, "threads.torch: expected greater than 0, got 0"),
+        ({"torch_threads": 0}, "torch_threads: expected greater than 0, got 0"),
         ({"plot": {"smoothing": {"window": 4}}}, "plot.smoothing: expected an odd window larger than the order"),
     ],
 )

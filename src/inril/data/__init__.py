@@ -23,12 +23,13 @@ __all__ = [
 ]
 
 
-def make_demos(cfg: DemosConfig, out: Path) -> None:
+def make_demos(cfg: DemosConfig, out: Path, sim_threads: int = 1) -> None:
     """Write the demonstrations of a task from the source that the configuration names.
 
     Args:
         cfg: resolved settings.
         out: the demonstration file.
+        sim_threads: of the simulator.
 
     Raises:
         InputError: the source is unusable or `out` cannot be written.
@@ -42,4 +43,4 @@ def make_demos(cfg: DemosConfig, out: Path) -> None:
         from inril.data.generate import generate
         from inril.train.expert import load_expert
 
-        generate(cfg, load_expert(cfg.task), out)
+        generate(cfg, load_expert(cfg.task), out, sim_threads)

@@ -35,19 +35,20 @@ class _Span(NamedTuple):
     terminated: bool
 
 
-def generate(cfg: DemosConfig, expert: Expert, out: Path) -> None:
+def generate(cfg: DemosConfig, expert: Expert, out: Path, sim_threads: int = 1) -> None:
     """Roll out an expert and write the demonstrations.
 
     Args:
-        cfg: task, number of steps, seed, environments and threads.
+        cfg: task, number of steps, seed and environments.
         expert: the demonstrator.
         out: the demonstration file.
+        sim_threads: of the simulator.
 
     Raises:
         InputError: the simulation diverges, or `out` cannot be written.
     """
-    torch.set_num_threads(cfg.threads.torch)
-    env = inril.envs.make(cfg.task.id, cfg.n_envs, 1, cfg.threads.sim, cfg.task.max_episode_steps)
+    torch.set_num_threads(cfg.torch_threads)
+    env = inril.envs.make(cfg.task.id, cfg.n_envs, 1, sim_threads, cfg.task.max_episode_steps)
     try:
         episodes = roll_out(env, expert, cfg.n_steps, cfg.seed)[: cfg.max_episodes]
     finally:

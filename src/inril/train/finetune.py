@@ -18,7 +18,7 @@ from tqdm import tqdm
 from inril.algos.base import Algorithm, Info, Update
 from inril.algos.dppo import make_dppo
 from inril.algos.ppo_gaussian import make_ppo_gaussian
-from inril.config import FinetuneConfig
+from inril.config import Execution, FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.envs import make
@@ -40,7 +40,14 @@ from inril.train.run_folder import OnMismatch, RunFolder, open_run
 log = logging.getLogger(__name__)
 
 
-def run(cfg: FinetuneConfig, demos: Path, policy: Path, out: Path, on_mismatch: OnMismatch = "error") -> None:
+def run(
+    cfg: FinetuneConfig,
+    demos: Path,
+    policy: Path,
+    out: Path,
+    on_mismatch: OnMismatch = "error",
+    execution: Execution = Execution(),
+) -> None:
     """Fine-tune one policy, resuming where an earlier call was interrupted.
 
     Args:
@@ -49,12 +56,13 @@ def run(cfg: FinetuneConfig, demos: Path, policy: Path, out: Path, on_mismatch: 
         policy: pre-trained policy file.
         out: folder of the run; gets policy.safetensors, metrics.csv and config.yaml.
         on_mismatch: what to do if the folder holds another run.
+        execution: on what to compute.
 
     Raises:
         InputError: something is wrong with the inputs or the folder, a loss is no longer finite, or too many
             episodes diverged.
     """
-    torch.set_num_threads(cfg.threads.torch)
+    torch.set_num_threads(cfg.torch_threads)
     pretrained, spec = load_policy(policy, cfg.task)
     split = split_demos(read_demos(demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=pretrained.normalizer)
     inputs = {
@@ -63,7 +71,7 @@ def run(cfg: FinetuneConfig, demos: Path, policy: Path, out: Path, on_mismatch: 
         **finetune_versions(cfg.method, cfg.separation, cfg.m),
     }
     with open_run(out, cfg, inputs, on_mismatch) as folder:
-        tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained), split, folder)
+        tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained), split, folder, execution)
         try:
             tuning.run()
         finally:
@@ -93,14 +101,22 @@ class Finetuning:
         algorithm: what interleaving is plugged into.
         demos: split and normalised demonstrations.
         folder: where the run lives; a state found there is resumed.
+        execution: on what to compute.
     """
 
     def __init__(
-        self, cfg: FinetuneConfig, spec: PolicySpec, algorithm: Algorithm, demos: SplitDemos, folder: RunFolder
+        self,
+        cfg: FinetuneConfig,
+        spec: PolicySpec,
+        algorithm: Algorithm,
+        demos: SplitDemos,
+        folder: RunFolder,
+        execution: Execution = Execution(),
     ) -> None:
         self.cfg, self.spec, self.algorithm, self.demos, self.folder = cfg, spec, algorithm, demos, folder
+        self.sim_threads = execution.sim_threads
         self.env = make(
-            cfg.task.id, cfg.n_envs, spec.horizon_steps, cfg.threads.sim, max_episode_steps=cfg.task.max_episode_steps
+            cfg.task.id, cfg.n_envs, spec.horizon_steps, self.sim_threads, max_episode_steps=cfg.task.max_episode_steps
         )
         self.schedule = Schedule(cfg.m, cfg.il)
         self.joiner = Joiner(cfg.separation, cfg.il)
@@ -208,8 +224,8 @@ class Finetuning:
 
     def _evaluate(self, purpose: str, n_episodes: int) -> Evaluation:
         seed = subseed(self.cfg.seed, purpose, self.itr)
-        chunk, threads = self.spec.horizon_steps, self.cfg.threads.sim
-        return evaluate(self.algorithm.act, self.cfg.task, chunk, n_episodes, seed, threads=threads)
+        chunk, task = self.spec.horizon_steps, self.cfg.task
+        return evaluate(self.algorithm.act, task, chunk, n_episodes, seed, threads=self.sim_threads)
 
     def _publish(self) -> None:
         with self._clock("report"):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from inril.config import OptimConfig, PretrainConfig
+from inril.config import Execution, OptimConfig, PretrainConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.errors import InputError
@@ -28,7 +28,13 @@ log = logging.getLogger(__name__)
 _PROBE_SIZE = 4096
 
 
-def run(cfg: PretrainConfig, demos: Path, out: Path, on_mismatch: OnMismatch = "error") -> None:
+def run(
+    cfg: PretrainConfig,
+    demos: Path,
+    out: Path,
+    on_mismatch: OnMismatch = "error",
+    execution: Execution = Execution(),
+) -> None:
     """Pre-train one policy, resuming where an earlier call was interrupted.
 
     Args:
@@ -36,15 +42,16 @@ def run(cfg: PretrainConfig, demos: Path, out: Path, on_mismatch: OnMismatch = "
         demos: demonstration file.
         out: folder of the run; gets policy.safetensors, metrics.csv and config.yaml.
         on_mismatch: what to do if the folder holds another run.
+        execution: on what to compute.
 
     Raises:
         InputError: something is wrong with the inputs or the folder, or the loss is no longer finite.
     """
-    torch.set_num_threads(cfg.threads.torch)
+    torch.set_num_threads(cfg.torch_threads)
     data = split_demos(read_demos(demos, cfg.task), cfg.horizon_steps, cfg.holdout)
     inputs = {"demos": read_provenance(demos)["content_sha256"], **versions("pretrain", "evaluate")}
     with open_run(out, cfg, inputs, on_mismatch) as folder:
-        cloning = Cloning(cfg, data)
+        cloning = Cloning(cfg, data, execution)
         length = 0
         if folder.state is not None:
             length = folder.state["metrics_length"]
@@ -75,11 +82,13 @@ class Cloning:
     Args:
         cfg: resolved settings.
         data: split and normalised demonstrations.
+        execution: on what to compute.
     """
 
-    def __init__(self, cfg: PretrainConfig, data: SplitDemos) -> None:
+    def __init__(self, cfg: PretrainConfig, data: SplitDemos, execution: Execution = Execution()) -> None:
         self.cfg = cfg
         self.data = data
+        self.sim_threads = execution.sim_threads
         self.spec = PolicySpec(task=cfg.task, policy=cfg.policy, horizon_steps=cfg.horizon_steps)
         torch.manual_seed(subseed(cfg.seed, "init"))
         self.policy = self.spec.build()
@@ -156,8 +165,8 @@ class Cloning:
 
     def _evaluate(self, policy: Policy, purpose: str, n_episodes: int) -> Evaluation:
         seed = subseed(self.cfg.seed, purpose, self.step)
-        chunk, threads = self.cfg.horizon_steps, self.cfg.threads.sim
-        return evaluate(acting(policy), self.cfg.task, chunk, n_episodes, seed, threads=threads)
+        chunk, task = self.cfg.horizon_steps, self.cfg.task
+        return evaluate(acting(policy), task, chunk, n_episodes, seed, threads=self.sim_threads)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resume needs."""

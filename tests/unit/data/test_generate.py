@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import inril.train.expert
-from inril.config import DemosConfig, TaskSpec, Threads
+from inril.config import DemosConfig, TaskSpec
 from inril.data import make_demos
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
 from inril.data.generate import generate, roll_out
@@ -93,7 +93,7 @@ def test_same_seed_gives_the_same_file(tmp_path: Path, task: TaskSpec) -> None:
     first, again, threads, other = (tmp_path / f"{name}.hdf5" for name in ("first", "again", "threads", "other"))
     generate(config(task), NoisyExpert(), first)
     generate(config(task), NoisyExpert(), again)
-    generate(config(task, threads=Threads(sim=2)), NoisyExpert(), threads)
+    generate(config(task), NoisyExpert(), threads, sim_threads=2)
     generate(config(task, seed=1), NoisyExpert(), other)
     assert content(first) == content(again) == content(threads) != content(other)
 
