@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 from hashlib import sha256
-from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -56,19 +55,8 @@ wildcard_constraints:
 
 
 def arms(figure, budget=PROJECT.budget_name):
-    """Return the wildcards of a figure's runs, shared ones once.
-
-    RL only separates nothing: it lives under `none`, whichever arms it is compared with.
-    """
-    settings = project(budget)
-    shown = settings.root.figures[figure]
-    runs = dict.fromkeys(
-        (panel.task, panel.method, "none" if m == "inf" else panel.separation, m, seed)
-        for panel in shown.panels
-        for m, seed in product(shown.m_values or settings.m_values, settings.seeds)
-    )
-    names = ("task", "method", "separation", "m", "seed")
-    return [dict(zip(names, run, strict=True), budget=budget) for run in runs]
+    """Return the wildcards of a figure's runs."""
+    return [run._asdict() | {"budget": budget} for run in project(budget).runs(figure)]
 
 
 def finetune_config(run):
