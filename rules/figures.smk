@@ -9,12 +9,34 @@ localrules:
     publish,
 
 
+def shown(wildcards):
+    """Return which runs a figure shows, for its caption in the report."""
+    figure, budget = wildcards.figure, wildcards.budget
+    runs = arms(figure, budget)
+    return {
+        "number": len(runs),
+        "planned": len(project(budget).runs(figure)),
+        "m_values": list(dict.fromkeys(str(run["m"]) for run in runs)),
+        "seeds": sorted({run["seed"] for run in runs}),
+        "env_steps": sorted({finetune_config(run).env_steps for run in runs}),
+    }
+
+
 rule table:
     """Collect a figure's runs into one tidy table; knows nothing of looks."""
     input:
         lambda w: [metrics_of(run) for run in arms(w.figure, w.budget)],
     output:
-        paths.figure("{budget}", "{figure}", "csv"),
+        report(
+            paths.figure("{budget}", "{figure}", "csv"),
+            caption="../workflow/report/table.rst",
+            category="Tables",
+            labels={
+                "table": "points of the curves",
+                "figure": "{figure}",
+                "budget": "{budget}",
+            },
+        ),
     log:
         "results/{budget}/figures/{figure}.table.log",
     conda:
@@ -36,7 +58,12 @@ rule figure:
         table=rules.table.output[0],
     output:
         pdf=paths.figure("{budget}", "{figure}", "pdf"),
-        png=paths.figure("{budget}", "{figure}", "png"),
+        png=report(
+            paths.figure("{budget}", "{figure}", "png"),
+            caption="../workflow/report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}", "budget": "{budget}"},
+        ),
     log:
         "results/{budget}/figures/{figure}.figure.log",
     conda:
@@ -47,6 +74,7 @@ rule figure:
         runtime=10,
     params:
         spec=lambda w: figure_spec(w).model_dump_json(),
+        shown=shown,
     shell:
         "python -m inril figure --config {params.spec:q} --table {input.table:q} "
         "--out {output.pdf:q} {output.png:q} &> {log:q}"

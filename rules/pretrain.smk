@@ -13,7 +13,13 @@ rule pretrain:
     output:
         policy=f"{PRETRAIN}/policy.safetensors",
         metrics=f"{PRETRAIN}/metrics.csv",
-        config=f"{PRETRAIN}/config.yaml",
+        config=report(
+            f"{PRETRAIN}/config.yaml",
+            caption="../workflow/report/settings.rst",
+            category="Settings",
+            subcategory="Pre-training",
+            labels={"task": "{task}", "policy": "{policy}", "seed": "{seed}"},
+        ),
     log:
         f"{PRETRAIN}/log.txt",
     benchmark:

@@ -238,7 +238,11 @@ def _parser() -> argparse.ArgumentParser:
     gains = command("gains", _gains, "compare runs with the policies that they started from")
     _path(gains, "--finetune", "metrics.csv of each run", nargs="+")
     _path(gains, "--pretrain", "metrics.csv of the policy of each run, in the same order", nargs="+")
-    _path(gains, "--out", "files to write, format by suffix (csv, md)", nargs="+")
+    _path(gains, "--out", "files to write, format by suffix (csv, html, md)", nargs="+")
+
+    claims = command("claims", _claims, "test the paper's claims on runs")
+    _path(claims, "--metrics", "metrics.csv of each run", nargs="+")
+    _path(claims, "--out", "files to write, format by suffix (csv, md)", nargs="+")
 
     _path(command("schemas", _schemas, "write the JSON schemas of all settings"), "--out", "folder to write")
     check = command("check", _check, "check the whole configuration folder, every budget")
