@@ -168,6 +168,12 @@ def _gains(args: argparse.Namespace) -> None:
     gains.run(args.finetune, args.pretrain, args.out)
 
 
+def _claims(args: argparse.Namespace) -> None:
+    from inril.report import claims
+
+    claims.run(args.metrics, args.out)
+
+
 def _schemas(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
