@@ -40,6 +40,7 @@ except InputError as error:
 # On what jobs compute is no param of theirs: a change runs nothing again.
 EXECUTION = PROJECT.root.execution
 THREADS = max(PROJECT.root.torch_threads, EXECUTION.sim_threads)
+GPUS = int(EXECUTION.device == "cuda")
 
 
 wildcard_constraints:
@@ -92,6 +93,11 @@ def figure_spec(wildcards):
 def minutes(amount, per_minute):
     """Return a generous time limit for clusters: an hour more than a slow machine takes."""
     return 60 + amount // per_minute
+
+
+def growing(mem_mb):
+    """Return a memory limit for clusters: more at each attempt, since the one before may have been killed for it."""
+    return lambda wildcards, attempt: mem_mb * attempt
 
 
 def demos_of(run):

@@ -43,7 +43,7 @@ rule table:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(1000),
         runtime=10,
     params:
         spec=lambda w: PROJECT.root.figures[w.figure].table().model_dump_json(),
@@ -70,7 +70,7 @@ rule figure:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(1000),
         runtime=10,
     params:
         spec=lambda w: figure_spec(w).model_dump_json(),

@@ -40,7 +40,8 @@ rule finetune:
         "../environment.yml"
     threads: THREADS
     resources:
-        mem_mb=1500,
+        mem_mb=growing(2500),
+        gpu=GPUS,
         runtime=lambda w: minutes(finetune_config(w).env_steps, 15000),
     params:
         config=lambda w: finetune_config(w).model_dump_json(),

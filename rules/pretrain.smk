@@ -28,7 +28,8 @@ rule pretrain:
         "../environment.yml"
     threads: THREADS
     resources:
-        mem_mb=1500,
+        mem_mb=growing(2500),
+        gpu=GPUS,
         runtime=lambda w: minutes(
             project(w.budget).pretrain(w.task, w.policy, int(w.seed)).optim.max_steps,
             2000,

@@ -27,7 +27,7 @@ rule gains:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(1000),
         runtime=10,
     params:
         numerics=versions("report"),
@@ -49,7 +49,7 @@ rule claims:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(1000),
         runtime=10,
     params:
         numerics=versions("report"),
