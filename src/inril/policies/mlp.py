@@ -1,4 +1,7 @@
-"""Multilayer perceptrons whose backward pass costs only what the loss asks for.
+"""Multilayer perceptrons that compute no more than the loss asks for.
+
+The residual network has layers without an activation between them. Their weights are multiplied out first, which leaves
+half of the wide matrix products (`Folded`).
 
 PPO's clipped surrogate gives many rows of a minibatch an output gradient of exactly zero. Such rows add exactly zero to
 every parameter's gradient, so the residual network drops them before its matrix products instead of multiplying zeros.
@@ -6,7 +9,7 @@ every parameter's gradient, so the residual network drops them before its matrix
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -97,15 +100,14 @@ def _rows_to_keep(grad_out: Tensor) -> Tensor:
     return torch.cat([active.nonzero().squeeze(1), idle])
 
 
-class _Folded(NamedTuple):
-    """A residual network of n blocks with its successive linear maps multiplied out.
+class Folded(NamedTuple):
+    """A residual network of n blocks, its output layer multiplied into all layers that add to the residual sum.
 
-    The residual sum is linear in everything that was added to it, and so is the output. With b_0 = x and
-    h_i = h_(i-1) + W_i b_(i-1) + u_i and b_i = act(R_i act(h_i) + v_i), the output is D_0 b_0 + ... + D_n b_n + c.
-    The wide product W_(n+1) b_n is gone, the output layer's narrow D_n in its place.
+    With b_0 = x, h_i = h_(i-1) + W_i b_(i-1) + u_i and b_i = act(R_i act(h_i) + v_i), the output is
+    D_0 b_0 + ... + D_n b_n + c. The D are as narrow as the output, and the last block needs no second wide product.
 
     Attributes:
-        inner: [W_1, u_1, R_1, v_1, ..., W_n, u_n, R_n, v_n], the network's layers but for the last two.
+        inner: [W_1, u_1, R_1, v_1, ..., W_n, u_n, R_n, v_n]: all layers but the last two, as they are.
         direct: [D_0, ..., D_n].
         bias: c.
     """
@@ -115,19 +117,19 @@ class _Folded(NamedTuple):
     bias: Tensor
 
 
-def _fold(layers: Sequence[nn.Linear]) -> _Folded:
-    """Fold a residual network; differentiable, so that the gradients of its layers follow from those of the folded."""
-    *hidden, last = layers
-    added = hidden[::2]  # layers whose outputs are summed up
-    return _Folded(
-        inner=[parameter for layer in hidden[:-1] for parameter in (layer.weight, layer.bias)],
-        direct=[last.weight @ layer.weight for layer in added],
-        bias=last(torch.stack([layer.bias for layer in added]).sum(0)),
+def fold(parameters: Sequence[Tensor]) -> Folded:
+    """Fold a network's [weight, bias, ...]; autograd takes the gradients of D and c back to what they are made of."""
+    weights, biases = parameters[::2], parameters[1::2]
+    summed = slice(0, -1, 2)  # the layers that add to the residual sum
+    return Folded(
+        inner=parameters[:-4],
+        direct=[weights[-1] @ weight for weight in weights[summed]],
+        bias=biases[-1] + weights[-1] @ torch.stack(list(biases[summed])).sum(0),
     )
 
 
-def _residual_forward(x: Tensor, activation: str, net: _Folded, saved: list[Tensor] | None = None) -> Tensor:
-    """Compute the output from (B, n). Leaves in `saved` what a backward needs."""
+def _residual_forward(x: Tensor, activation: str, net: Folded, saved: list[Tensor] | None = None) -> Tensor:
+    """Map (B, n) to the output. Leaves in `saved` what a backward needs."""
     weights, biases = net.inner[::2], net.inner[1::2]
     kept = [x]
     out = linear(x, net.direct[0], net.bias)
@@ -154,7 +156,7 @@ class _ResidualMLP(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, activation: str, n_blocks: int, *parameters: Tensor) -> Tensor:
-        net = _Folded(parameters[: 4 * n_blocks], parameters[4 * n_blocks : -1], parameters[-1])
+        net = Folded(parameters[: 4 * n_blocks], parameters[4 * n_blocks : -1], parameters[-1])
         saved: list[Tensor] = []
         out = _residual_forward(x, activation, net, saved)
         ctx.save_for_backward(*saved, *net.inner[::2], *net.direct)
@@ -163,18 +165,18 @@ class _ResidualMLP(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        n_blocks, n_rows = ctx.n_blocks, len(grad_out)
-        n_weights = 3 * n_blocks + 1
+        n_rows, n_inner = len(grad_out), 2 * ctx.n_blocks
+        n_weights = n_inner + ctx.n_blocks + 1
         saved, weights = list(ctx.saved_tensors[:-n_weights]), ctx.saved_tensors[-n_weights:]
-        weights, direct = weights[: 2 * n_blocks], weights[2 * n_blocks :]
+        inner, direct = weights[:n_inner], weights[n_inner:]
         kept = _rows_to_keep(grad_out)
         if len(kept) < n_rows:
             grad_out = grad_out.index_select(0, kept)
             saved = [tensor.index_select(0, kept) for tensor in saved]
-        grads: list[Tensor] = []
-        grads_direct = [grad_out.sum(0)]
+        grads_inner: list[Tensor] = []
+        grads_direct: list[Tensor] = []
         grad_h = None
-        for i in reversed(range(n_blocks)):
+        for i in reversed(range(ctx.n_blocks)):
             if ctx.activation == "mish":
                 a, b, key_a, key_b = saved[-4:]
                 del saved[-4:]
@@ -183,31 +185,32 @@ class _ResidualMLP(torch.autograd.Function):
                 del saved[-2:]
             grads_direct.insert(0, grad_out.t() @ b)
             grad_b = linear(grad_out, direct[i + 1].t())
-            if grad_h is not None:
-                grads[:0] = [grad_h.t() @ b, grad_h.sum(0)]
-                grad_b += linear(grad_h, weights[2 * i + 2].t())
+            if grad_h is not None:  # a later block saw b as well
+                grads_inner[:0] = [grad_h.t() @ b, grad_h.sum(0)]
+                grad_b += linear(grad_h, inner[2 * i + 2].t())
             grad_z = _activation_backward(ctx.activation, grad_b, key_b)
-            grads[:0] = [grad_z.t() @ a, grad_z.sum(0)]
-            grad_a = linear(grad_z, weights[2 * i + 1].t())
-            change = _activation_backward(ctx.activation, grad_a, key_a)
+            grads_inner[:0] = [grad_z.t() @ a, grad_z.sum(0)]
+            change = _activation_backward(ctx.activation, linear(grad_z, inner[2 * i + 1].t()), key_a)
             grad_h = change if grad_h is None else change.add_(grad_h)
-        x = saved[0]
+        (x,) = saved
         grads_direct.insert(0, grad_out.t() @ x)
         if grad_h is not None:
             # A narrow input is multiplied from the left: products with long rows are faster.
-            grads[:0] = [(x.t() @ grad_h).t().contiguous(), grad_h.sum(0)]
+            grads_inner[:0] = [(x.t() @ grad_h).t().contiguous(), grad_h.sum(0)]
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = linear(grad_out, direct[0].t())
             if grad_h is not None:
-                grad_x += linear(grad_h, weights[0].t())
+                grad_x += linear(grad_h, inner[0].t())
             if len(grad_x) < n_rows:
                 grad_x = grad_x.new_zeros(n_rows, grad_x.shape[1]).index_copy_(0, kept, grad_x)
-        return grad_x, None, None, *grads, *grads_direct
+        return grad_x, None, None, *grads_inner, *grads_direct, grad_out.sum(0)
 
 
 class MLP(nn.Module):
     """Plain or residual multilayer perceptron without an activation after its last layer.
+
+    The residual one: h = L_first x; h = h + L_2 act(L_1 act(h)) for every block; out = L_last h.
 
     Args:
         config: hidden widths, activation, residual or not. A residual network of n widths has (n - 1) / 2 blocks.
@@ -224,12 +227,19 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_dim) to (B, out_dim)."""
-        if self.residual:
-            net = _fold(list(self.layers))
-            if not torch.is_grad_enabled():
-                return _residual_forward(x, self.activation, net)
-            n_blocks = len(net.inner) // 4
-            return _ResidualMLP.apply(x, self.activation, n_blocks, *net.inner, *net.direct, net.bias)
+        return self.prepared()(x)
+
+    def prepared(self) -> Callable[[Tensor], Tensor]:
+        """Return `forward` for several calls with the parameters as they are: what depends on them alone is done."""
+        if not self.residual:
+            return self._plain
+        net = fold(list(self.layers.parameters()))
+        if not torch.is_grad_enabled():
+            return lambda x: _residual_forward(x, self.activation, net)
+        n_blocks, parameters = len(net.direct) - 1, (*net.inner, *net.direct, net.bias)
+        return lambda x: _ResidualMLP.apply(x, self.activation, n_blocks, *parameters)  # type: ignore[no-untyped-call]
+
+    def _plain(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = _DIFFERENTIABLE[self.activation](layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]
