@@ -6,7 +6,7 @@ Out: results/<budget>/figures/<figure>.{csv,pdf,png}; for the default budget cop
 
 
 localrules:
-    publish,
+    promote,
 
 
 def shown(wildcards):
@@ -46,7 +46,7 @@ rule table:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        spec=lambda w: PROJECT.root.figures[w.figure].table().model_dump_json(),
+        spec=lambda w: shown_figure(w.figure, w.budget).table().model_dump_json(),
         numerics=versions("report"),
     shell:
         "python -m inril aggregate --config {params.spec:q} --metrics {input:q} --out {output:q} &> {log:q}"
@@ -80,16 +80,16 @@ rule figure:
         "--out {output.pdf:q} {output.png:q} &> {log:q}"
 
 
-rule publish:
+rule promote:
     """Copy the default budget's figure to where readers look for it."""
     input:
-        unpack(published_source),
+        unpack(promoted),
     output:
         pdf="results/{figure}.pdf",
         png="results/{figure}.png",
         csv="results/{figure}.csv",
     log:
-        f"results/{DEFAULT_BUDGET}/figures/{{figure}}.publish.log",
+        f"results/{DEFAULT_BUDGET}/figures/{{figure}}.promote.log",
     conda:
         "../environment.yml"
     shell:
