@@ -640,4 +640,4 @@ def test_two_processes_on_one_folder(refuse: Refuse, inputs: tiny.Inputs, out: P
     finally:
         first.kill()
         first.wait()
-    assert error.startswith(f"{out}: expected a folder to work in alone, got one in use. Wait for it to end")
+    assert error.startswith(f"{out}: expected a folder to work in alone, got one in use by process {first.pid} on ")

@@ -230,6 +230,7 @@ class Finetuning:
     def _publish(self) -> None:
         with self._clock("report"):
             report = self._evaluate("report", self.cfg.report_episodes)
+        self.folder.check()
         for episode_return in report.episode_return:
             self.metrics.add(self.itr, self.env_steps, "report", {"episode_return": episode_return})
         self.metrics.flush()
@@ -279,6 +280,7 @@ class Finetuning:
         self.seconds.clear()
 
     def _save(self) -> None:
+        self.folder.check()
         state: dict[str, Any] = {
             "algorithm": self.algorithm.state_dict(),
             "env": self.env.get_state(),

@@ -66,8 +66,10 @@ def run(
             metrics.add(cloning.step, 0, "train", values)
             bar.update(cfg.plateau.check_every)
             log.info("step %d: %s", cloning.step, ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
+            folder.check()
             folder.save({**cloning.state_dict(), "metrics_length": metrics.flush()})
         report = cloning.report()
+        folder.check()
         for episode_return in report.episode_return:
             metrics.add(cloning.best_step, 0, "report", {"episode_return": episode_return})
         metrics.flush()

@@ -4,6 +4,7 @@ config.yaml         resolved settings, written first
 checkpoint/         current and previous state of an unfinished run
 progress.csv        metrics of an unfinished run
 timing.csv          seconds by phase; depends on the machine, unlike everything else
+.holder/            see run_lock
 policy.safetensors, metrics.csv     results, written last
 """
 
@@ -19,12 +20,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from filelock import FileLock, Timeout
 
 from inril.config import Model
 from inril.errors import InputError
 from inril.files import write_atomically, write_error
 from inril.tensor_file import pack, read_tensors, unpack, write_tensors
+from inril.train.run_lock import RunLock
 
 log = logging.getLogger(__name__)
 OnMismatch = Literal["error", "restart"]
@@ -45,16 +46,11 @@ def open_run(path: Path, config: Model, inputs: Mapping[str, object], on_mismatc
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        # The operating system frees the lock when its holder dies, however it dies.
-        lock = FileLock(path / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        hint = "Wait for it to end, or stop it"
-        raise InputError(path, expected="a folder to work in alone", got="one in use", hint=hint) from None
+        lock = RunLock(path)
     except OSError as error:
         raise write_error(path, error) from None
     try:
-        yield RunFolder(path, config, inputs, on_mismatch)
+        yield RunFolder(path, config, inputs, on_mismatch, lock)
     finally:
         lock.release()
 
@@ -62,8 +58,11 @@ def open_run(path: Path, config: Model, inputs: Mapping[str, object], on_mismatc
 class RunFolder:
     """See the module; made by `open_run`."""
 
-    def __init__(self, path: Path, config: Model, inputs: Mapping[str, object], on_mismatch: OnMismatch) -> None:
+    def __init__(
+        self, path: Path, config: Model, inputs: Mapping[str, object], on_mismatch: OnMismatch, lock: RunLock
+    ) -> None:
         self.path = path
+        self._lock = lock
         identity = "\n".join([config.digest(), *(f"{name}={value}" for name, value in sorted(inputs.items()))])
         self.identity = hashlib.sha256(identity.encode()).hexdigest()
         self._on_mismatch = on_mismatch
@@ -78,6 +77,14 @@ class RunFolder:
     def progress(self) -> Path:
         """Metrics of the unfinished run."""
         return self.path / "progress.csv"
+
+    def check(self) -> None:
+        """Make sure that no other process took the folder over; before anything is written to it.
+
+        Raises:
+            InputError: one did.
+        """
+        self._lock.check()
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep the state that a restart resumes from; the one before stays until the next call."""

@@ -117,7 +117,7 @@ def test_probe_is_spread_evenly_and_always_the_same(pretrain_config: Make, demos
 def test_run_writes_policy_metrics_and_settings(pretrain_config: Make, demos: Path, task: TaskSpec) -> None:
     out = demos.parent / "run"
     pretrain.run(pretrain_config(), demos, out)
-    assert {path.name for path in out.iterdir()} <= {".lock", "config.yaml", "metrics.csv", "policy.safetensors"}
+    assert {path.name for path in out.iterdir()} <= {".holder", "config.yaml", "metrics.csv", "policy.safetensors"}
     rows = table(out / "metrics.csv")
     assert rows[rows.split == "train"].itr.unique().tolist() == [20, 40, 60]
     assert set(rows[rows.split == "train"].metric) == {"train_loss", "holdout_loss", "select_return"}

@@ -202,7 +202,7 @@ def finish(path: Path) -> None:
 def test_finished_run_keeps_its_results_only(tmp_path: Path) -> None:
     saved(tmp_path)
     finish(tmp_path)
-    names = {path.name for path in tmp_path.iterdir()} - {".lock"}
+    names = {path.name for path in tmp_path.iterdir()} - {".holder"}
     assert names == {"config.yaml", "metrics.csv", "policy.safetensors"}
     assert (tmp_path / "metrics.csv").read_text() == "all rows\n"
 
@@ -222,10 +222,9 @@ def test_finished_run_is_refused_and_nothing_overwritten(tmp_path: Path) -> None
 
 
 def test_folder_in_use_is_refused_to_another_process(tmp_path: Path) -> None:
-    with other_process(tmp_path):
-        assert message(tmp_path) == (
-            "RUN: expected a folder to work in alone, got one in use. Wait for it to end, or stop it"
-        )
+    with other_process(tmp_path) as process:
+        expected = f"RUN: expected a folder to work in alone, got one in use by process {process.pid} on "
+        assert message(tmp_path).startswith(expected)
         assert message(tmp_path, on_mismatch="restart").startswith("RUN: expected a folder to work in alone")
 
 
