@@ -17,7 +17,7 @@ PIP := python -m pip --disable-pip-version-check install --quiet --no-compile --
 INSTALLERS := ^(pip|setuptools)==
 
 .DEFAULT_GOAL := help
-.PHONY: help env fig8 smoke test check bench publish lock conda
+.PHONY: help env fig8 smoke test check bench pull publish lock conda
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: env  ## linters, formatters and types
 
 bench: env  ## measure speed against the machine's own limits, to results/bench.json
 	$(RUN) python -m benchmarks
+
+pull: env  ## fetch published results; the next snakemake takes them as made
+	$(RUN) python -m inril pull
 
 publish: env  ## put complete results into published/ (BUDGETS="laptop workstation", FIGURES=fig8; default: all)
 	$(RUN) python -m inril publish $(BUDGETS) $(if $(FIGURES),--figures $(FIGURES))

@@ -186,6 +186,12 @@ def _publish(args: argparse.Namespace) -> None:
     publish.run(args.budgets, args.figures, args.limit_mb)
 
 
+def _pull(args: argparse.Namespace) -> None:
+    from inril import publish
+
+    publish.pull(args.targets)
+
+
 def _schemas(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
@@ -270,6 +276,9 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("budgets", nargs="*", help="default: all of dvc.yaml")
     publish.add_argument("--figures", nargs="+", default=(), help="whose runs to publish; default: all")
     publish.add_argument("--limit-mb", type=float, default=100, help="size that the store may have; default: 100")
+
+    pull = command("pull", _pull, "fetch published results (dvc pull), naming files that are missing or damaged")
+    pull.add_argument("targets", nargs="*", help="stages or paths of published results; default: everything")
 
     _path(command("schemas", _schemas, "write the JSON schemas of all settings"), "--out", "folder to write")
     check = command("check", _check, "check the whole configuration folder, every budget")

@@ -1,4 +1,4 @@
-"""Publishes results: fills the mirror with what is complete and current, and has DVC record, store and check it.
+"""Publishes results: fills the mirror with what is complete and current, has DVC record, store and check it.
 
 What is published, per phase and budget, is said by dvc.yaml; whether an output is current, by Snakemake. The layout of
 the mirror is in `inril.published`.
@@ -35,7 +35,7 @@ _RULES = {
     "figures": {"table", "figure", "promote"},
 }
 _MB = 1_000_000
-_LARGEST = 5  # files named when the store is too large
+_NAMED = 5  # files in a message
 
 
 class Stage(NamedTuple):
@@ -83,7 +83,7 @@ def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: floa
     # What no stage names any longer would stay in the repository's checkout for good.
     _dvc("gc", "--workspace", "--cloud", "--remote", REMOTE, "--force")
     _dvc("status", "--quiet")
-    _dvc("status", "--quiet", "--cloud", "--remote", REMOTE)
+    _check_store()
     print(f"published {'; '.join(coverage(budget, figures) for budget in budgets)}; {size_mb:.1f} of {limit_mb:g} MB")
     print(f"To share it: git add dvc.lock {STORE} && git commit")
 
@@ -108,6 +108,30 @@ def record(budget: str, phase: str, figures: Sequence[str] = ()) -> None:
     _make_equal(folder, wanted)
 
 
+def pull(targets: Sequence[str] = ()) -> None:
+    """Fetch published results, as `dvc pull` does, and name the files that cannot be had (DVC names their hashes).
+
+    Args:
+        targets: stages, or paths in the mirror; everything if empty.
+
+    Raises:
+        InputError: something is missing in the store or damaged, or DVC fails.
+    """
+    try:
+        print(_dvc("pull", *targets), end="")
+    except InputError as error:
+        lacking = sorted(json.loads(_dvc("status", "--cloud", "--json", *targets)))
+        if not lacking:
+            raise
+        others = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+        raise InputError(
+            "dvc pull",
+            expected="every published file, whole",
+            got=f"missing or damaged in the store: {', '.join(lacking[:_NAMED])}{others}",
+            hint=f"For the store in the repository: git checkout {STORE}. DVC says: {error.got}",
+        ) from None
+
+
 def coverage(budget: str, figures: Sequence[str] = ()) -> str:
     """Tell how many of a budget's runs are published."""
     project = _project(budget)
@@ -122,10 +146,7 @@ def check_size(limit_mb: float) -> float:
     Raises:
         InputError: it is larger than it may be.
     """
-    contents: dict[str, tuple[int, Path]] = {}
-    for path in sorted(MIRROR.rglob("*")):
-        if path.is_file():
-            contents.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), (path.stat().st_size, path))
+    contents = _contents()
     total = sum(size for size, _ in contents.values()) / _MB
     if total <= limit_mb:
         return total
@@ -133,7 +154,7 @@ def check_size(limit_mb: float) -> float:
     for size, path in contents.values():
         phases[Path(*path.relative_to(MIRROR).parts[:2])] += size
     parts = ", ".join(f"{phase} {size / _MB:.1f} MB" for phase, size in phases.most_common())
-    large = sorted(contents.values(), reverse=True)[:_LARGEST]
+    large = sorted(contents.values(), reverse=True)[:_NAMED]
     largest = ", ".join(f"{path} {size / _MB:.1f} MB" for size, path in large)
     raise InputError(
         STORE,
@@ -141,6 +162,24 @@ def check_size(limit_mb: float) -> float:
         got=f"{total:.1f} MB ({parts}; largest: {largest})",
         hint="Nothing was committed or pushed. Publish fewer figures or budgets, or take a stage out of dvc.yaml",
     )
+
+
+def _contents() -> dict[str, tuple[int, Path]]:
+    """Return size and path of what is in the mirror, by the hash that DVC gives it."""
+    contents: dict[str, tuple[int, Path]] = {}
+    for path in sorted(MIRROR.rglob("*")):
+        if path.is_file():
+            digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            contents.setdefault(digest, (path.stat().st_size, path))
+    return contents
+
+
+def _check_store() -> None:
+    """Look for every object in the store: DVC takes the files of a folder for stored once the list of them is."""
+    for digest, (_, path) in _contents().items():
+        place = STORE / "files" / "md5" / digest[:2] / digest[2:]
+        if not place.exists():
+            raise InputError(place, expected=f"the contents of {path}", got="nothing", hint=f"Restore {STORE}/ with git")
 
 
 def _stages(budgets: Sequence[str] = ()) -> list[Stage]:
