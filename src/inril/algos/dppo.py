@@ -76,7 +76,7 @@ class DiffusionHead:
     def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
         """Log-probability of the transition from entry k to entry k + 1 of the chain."""
         t = self.n_steps - 1 - k
-        row = torch.arange(len(k))
+        row = torch.arange(len(k), device=k.device)
         x = trace[row, k]
         eps = self.actor(x, self.actor.time_table().index_select(0, t), obs)
         mean = self.schedule.posterior_mean(x, eps, t)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from inril.config import DiffusionConfig, TaskSpec
 from inril.data.normalizer import Normalizer
+from inril.device import randn
 from inril.policies.mlp import MLP
 from inril.policies.schedule import NoiseSchedule
 
@@ -118,8 +119,8 @@ class DiffusionPolicy(nn.Module):
 
 def draw_noise(chunk: Tensor, n_steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw denoising indices (B,) uniformly below `n_steps` and noise of the chunk's shape."""
-    t = torch.randint(n_steps, (len(chunk),), generator=generator)
-    return t, torch.randn(chunk.shape, generator=generator)
+    t = torch.randint(n_steps, (len(chunk),), generator=generator).to(chunk.device)
+    return t, randn(chunk.shape, generator, chunk.device)
 
 
 def denoising_loss(
@@ -169,7 +170,7 @@ def chain_noise(
     schedule: NoiseSchedule, shape: tuple[int, ...], generator: torch.Generator, clip: float = 3.0
 ) -> Tensor:
     """Draw the noise (K + 1, *shape) of a batch of chains; all but the first entry truncated at +-clip."""
-    noise = torch.randn((schedule.denoising_steps + 1, *shape), generator=generator)
+    noise = randn((schedule.denoising_steps + 1, *shape), generator, schedule.std.device)
     noise[1:].clamp_(-clip, clip)
     return noise
 
