@@ -1,5 +1,5 @@
 # Everything that a fresh clone needs; `make` alone lists the targets.
-# PYTHON, CORES, PIP_FLAGS, PYTEST_ARGS and TEST_PROCESSES can be set on the command line.
+# PYTHON, CORES, PIP_FLAGS, PYTEST_ARGS, TEST_PROCESSES, BUDGETS and FIGURES can be set on the command line.
 
 # Asked for only when an environment is made. Each candidate is run: a version manager's shim may exist and not start.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell $(p) -c '' 2>/dev/null && echo $(p))) python3)
@@ -17,7 +17,7 @@ PIP := python -m pip --disable-pip-version-check install --quiet --no-compile --
 INSTALLERS := ^(pip|setuptools)==
 
 .DEFAULT_GOAL := help
-.PHONY: help env fig8 smoke test check bench lock conda
+.PHONY: help env fig8 smoke test check bench publish lock conda
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: env  ## linters, formatters and types
 
 bench: env  ## measure speed against the machine's own limits, to results/bench.json
 	$(RUN) python -m benchmarks
+
+publish: env  ## put complete results into published/ (BUDGETS="laptop workstation", FIGURES=fig8; default: all)
+	$(RUN) python -m inril publish $(BUDGETS) $(if $(FIGURES),--figures $(FIGURES))
 
 # The stamps are written last: without one there is nothing, or an install that was cut short, whose halves pip would
 # take for whole packages. So everything starts over, also when the lock changed and packages left it.

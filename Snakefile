@@ -20,6 +20,10 @@ shell.prefix(
 configfile: os.path.join(BASE, "config", "config.yaml")
 
 
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/published.smk"
 include: "rules/common.smk"
 include: "rules/demos.smk"
 include: "rules/pretrain.smk"

@@ -21,7 +21,7 @@ from inril.envs import make
 from inril.envs.base import BatchedEnv
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import load_policy
-from inril.policies.mlp import MLP
+from inril.policies.mlp import MLP, fold
 from inril.project import Project, read_yaml
 from inril.train import pretrain
 
@@ -135,8 +135,9 @@ def _flops(algorithm: PPO, name: str, info: dict[str, float]) -> tuple[float, fl
 
 
 def _mlp_flops(mlp: MLP, backward: float) -> float:
-    """Operations per row: 2 per weight forward, 4 backward."""
-    return (2 + 4 * backward) * sum(layer.weight.numel() for layer in mlp.layers)
+    """Operations per row of a residual network as it is computed: 2 per weight forward, 4 backward."""
+    net = fold(list(mlp.parameters()))
+    return (2 + 4 * backward) * sum(weight.numel() for weight in (*net.inner[::2], *net.direct))
 
 
 def summary(iterations: list[IterationCost], gemm_peak: list[float]) -> dict[str, float]:

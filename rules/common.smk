@@ -2,20 +2,17 @@
 
 from functools import lru_cache
 from hashlib import sha256
-from itertools import product
 from pathlib import Path
 from typing import get_args
 
 from inril import paths
-from inril.config import DemoSource, Method, PolicyName, RootConfig, Separation
-from inril.config import ExpertJob, FigureSpec
+from inril.config import DEFAULT_BUDGET, DemoSource, Method, PolicyName, Separation
+from inril.config import ExpertJob, FigureSpec, MissingRun
 from inril.errors import InputError
 from inril.numerics import finetune_versions, versions
 from inril.project import Project
 
 CONFIG_DIR = Path(BASE, "config")
-# results/<figure>.* belongs to this budget alone, whichever is chosen.
-DEFAULT_BUDGET = RootConfig.model_fields["budget"].default
 
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
 PRETRAIN = str(paths.pretrain("{budget}", "{task}", "{policy}", "{seed}"))
@@ -41,6 +38,7 @@ except InputError as error:
 # On what jobs compute is no param of theirs: a change runs nothing again.
 EXECUTION = PROJECT.root.execution
 THREADS = max(PROJECT.root.torch_threads, EXECUTION.sim_threads)
+GPUS = int(EXECUTION.device == "cuda")
 
 
 wildcard_constraints:
@@ -55,20 +53,27 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def arms(figure, budget=PROJECT.budget_name):
-    """Return the wildcards of a figure's runs, shared ones once.
+def runs_of(figure, budget):
+    """Return the runs that a figure shows: all that are planned, or those of them that are there."""
+    planned = project(budget).runs(figure)
+    return planned if PROJECT.root.runs == "all" else paths.complete(budget, planned)
 
-    RL only separates nothing: it lives under `none`, whichever arms it is compared with.
-    """
-    settings = project(budget)
-    shown = settings.root.figures[figure]
-    runs = dict.fromkeys(
-        (panel.task, panel.method, "none" if m == "inf" else panel.separation, m, seed)
-        for panel in shown.panels
-        for m, seed in product(shown.m_values or settings.m_values, settings.seeds)
-    )
-    names = ("task", "method", "separation", "m", "seed")
-    return [dict(zip(names, run, strict=True), budget=budget) for run in runs]
+
+def arms(figure, budget=PROJECT.budget_name):
+    """Return the wildcards of a figure's runs."""
+    return [run._asdict() | {"budget": budget} for run in runs_of(figure, budget)]
+
+
+def shown_figure(figure, budget):
+    """Return what a figure shows: the panels that have runs."""
+    settings = PROJECT.root.figures[figure]
+    runs = runs_of(figure, budget)
+    panels = [p for p in settings.panels if any(p.holds(*run[:4]) for run in runs)]
+    if not panels:
+        raise SystemExit(
+            f"error: figure {figure} of budget {budget}: expected a complete run, got none"
+        )
+    return settings.model_copy(update={"panels": tuple(panels)})
 
 
 def finetune_config(run):
@@ -95,15 +100,25 @@ def expert_job(wildcards):
 
 def figure_spec(wildcards):
     """Return how a figure looks."""
-    root = PROJECT.root
+    figure, budget = wildcards.figure, wildcards.budget
+    shown = runs_of(figure, budget)
+    missing = [run for run in project(budget).runs(figure) if run not in shown]
     return FigureSpec(
-        budget=wildcards.budget, figure=root.figures[wildcards.figure], plot=root.plot
+        budget=budget,
+        figure=shown_figure(figure, budget),
+        plot=PROJECT.root.plot,
+        missing=[MissingRun(**run._asdict()) for run in missing],
     )
 
 
 def minutes(amount, per_minute):
     """Return a generous time limit for clusters: an hour more than a slow machine takes."""
     return 60 + amount // per_minute
+
+
+def growing(mem_mb):
+    """Return a memory limit for clusters: more at each attempt, since the one before may have been killed for it."""
+    return lambda wildcards, attempt: mem_mb * attempt
 
 
 def demos_of(run):
@@ -139,7 +154,7 @@ def figure_files(figure, budget=PROJECT.budget_name):
     return {suffix: str(paths.figure(budget, figure, suffix)) for suffix in suffixes}
 
 
-def published_source(wildcards):
+def promoted(wildcards):
     """Return the default budget's files of a figure, unless another budget was asked for."""
     if PROJECT.budget_name != DEFAULT_BUDGET:
         raise SystemExit(
@@ -150,7 +165,9 @@ def published_source(wildcards):
 
 
 def targets(figure):
-    """Return what `all` makes of a figure: at the top of results/ for the default budget."""
+    """Return what `all` makes of a figure with runs: at the top of results/ for the default budget."""
+    if not arms(figure):
+        return []
     if PROJECT.budget_name == DEFAULT_BUDGET:
         return [f"results/{figure}.{suffix}" for suffix in figure_files(figure)]
     return list(figure_files(figure).values())

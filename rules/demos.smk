@@ -17,7 +17,7 @@ rule demos:
         "../environment.yml"
     threads: THREADS
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1500),
         runtime=60,
     params:
         config=lambda w: project(w.budget, w.source).demos(w.task).model_dump_json(),

@@ -17,7 +17,7 @@ rule expert:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=growing(2500),
         runtime=lambda w: minutes(expert_job(w).expert.env_steps, 60000),
     params:
         config=lambda w: expert_job(w).model_dump_json(),

@@ -6,7 +6,20 @@ Out: results/<budget>/figures/<figure>.{csv,pdf,png}; for the default budget cop
 
 
 localrules:
-    publish,
+    promote,
+
+
+def shown(wildcards):
+    """Return which runs a figure shows, for its caption in the report."""
+    figure, budget = wildcards.figure, wildcards.budget
+    runs = arms(figure, budget)
+    return {
+        "number": len(runs),
+        "planned": len(project(budget).runs(figure)),
+        "m_values": list(dict.fromkeys(str(run["m"]) for run in runs)),
+        "seeds": sorted({run["seed"] for run in runs}),
+        "env_steps": sorted({finetune_config(run).env_steps for run in runs}),
+    }
 
 
 rule table:
@@ -14,17 +27,26 @@ rule table:
     input:
         lambda w: [metrics_of(run) for run in arms(w.figure, w.budget)],
     output:
-        paths.figure("{budget}", "{figure}", "csv"),
+        report(
+            paths.figure("{budget}", "{figure}", "csv"),
+            caption="../workflow/report/table.rst",
+            category="Tables",
+            labels={
+                "table": "points of the curves",
+                "figure": "{figure}",
+                "budget": "{budget}",
+            },
+        ),
     log:
         "results/{budget}/figures/{figure}.table.log",
     conda:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(1000),
         runtime=10,
     params:
-        spec=lambda w: PROJECT.root.figures[w.figure].table().model_dump_json(),
+        spec=lambda w: shown_figure(w.figure, w.budget).table().model_dump_json(),
         numerics=versions("report"),
     shell:
         "python -m inril aggregate --config {params.spec:q} --metrics {input:q} --out {output:q} &> {log:q}"
@@ -36,32 +58,38 @@ rule figure:
         table=rules.table.output[0],
     output:
         pdf=paths.figure("{budget}", "{figure}", "pdf"),
-        png=paths.figure("{budget}", "{figure}", "png"),
+        png=report(
+            paths.figure("{budget}", "{figure}", "png"),
+            caption="../workflow/report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}", "budget": "{budget}"},
+        ),
     log:
         "results/{budget}/figures/{figure}.figure.log",
     conda:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(1000),
         runtime=10,
     params:
         spec=lambda w: figure_spec(w).model_dump_json(),
+        shown=shown,
     shell:
         "python -m inril figure --config {params.spec:q} --table {input.table:q} "
         "--out {output.pdf:q} {output.png:q} &> {log:q}"
 
 
-rule publish:
+rule promote:
     """Copy the default budget's figure to where readers look for it."""
     input:
-        unpack(published_source),
+        unpack(promoted),
     output:
         pdf="results/{figure}.pdf",
         png="results/{figure}.png",
         csv="results/{figure}.csv",
     log:
-        f"results/{DEFAULT_BUDGET}/figures/{{figure}}.publish.log",
+        f"results/{DEFAULT_BUDGET}/figures/{{figure}}.promote.log",
     conda:
         "../environment.yml"
     shell:

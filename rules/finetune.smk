@@ -6,6 +6,11 @@ Beside them, and not an output, lies checkpoint/: what an interrupted job resume
 """
 
 
+def label_m(m):
+    """Return m as the report shows it; padded, since the page sorts labels as text."""
+    return "RL only" if m == "inf" else m.rjust(3)
+
+
 rule finetune:
     """Fine-tune one policy."""
     input:
@@ -14,7 +19,19 @@ rule finetune:
     output:
         policy=f"{FINETUNE}/policy.safetensors",
         metrics=f"{FINETUNE}/metrics.csv",
-        config=f"{FINETUNE}/config.yaml",
+        config=report(
+            f"{FINETUNE}/config.yaml",
+            caption="../workflow/report/settings.rst",
+            category="Settings",
+            subcategory="Fine-tuning",
+            labels=lambda w: {
+                "task": w.task,
+                "method": w.method,
+                "separation": w.separation,
+                "m": label_m(w.m),
+                "seed": w.seed,
+            },
+        ),
     log:
         f"{FINETUNE}/log.txt",
     benchmark:
@@ -23,7 +40,8 @@ rule finetune:
         "../environment.yml"
     threads: THREADS
     resources:
-        mem_mb=1500,
+        mem_mb=growing(2500),
+        gpu=GPUS,
         runtime=lambda w: minutes(finetune_config(w).env_steps, 15000),
     params:
         config=lambda w: finetune_config(w).model_dump_json(),

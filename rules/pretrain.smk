@@ -13,7 +13,13 @@ rule pretrain:
     output:
         policy=f"{PRETRAIN}/policy.safetensors",
         metrics=f"{PRETRAIN}/metrics.csv",
-        config=f"{PRETRAIN}/config.yaml",
+        config=report(
+            f"{PRETRAIN}/config.yaml",
+            caption="../workflow/report/settings.rst",
+            category="Settings",
+            subcategory="Pre-training",
+            labels={"task": "{task}", "policy": "{policy}", "seed": "{seed}"},
+        ),
     log:
         f"{PRETRAIN}/log.txt",
     benchmark:
@@ -22,7 +28,8 @@ rule pretrain:
         "../environment.yml"
     threads: THREADS
     resources:
-        mem_mb=1500,
+        mem_mb=growing(2500),
+        gpu=GPUS,
         runtime=lambda w: minutes(
             project(w.budget).pretrain(w.task, w.policy, int(w.seed)).optim.max_steps,
             2000,

@@ -168,6 +168,24 @@ def _gains(args: argparse.Namespace) -> None:
     gains.run(args.finetune, args.pretrain, args.out)
 
 
+def _claims(args: argparse.Namespace) -> None:
+    from inril.report import claims
+
+    claims.run(args.metrics, args.out)
+
+
+def _record(args: argparse.Namespace) -> None:
+    from inril import publish
+
+    publish.record(args.budget, args.phase)
+
+
+def _publish(args: argparse.Namespace) -> None:
+    from inril import publish
+
+    publish.run(args.budgets, args.figures, args.limit_mb)
+
+
 def _schemas(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
@@ -238,7 +256,20 @@ def _parser() -> argparse.ArgumentParser:
     gains = command("gains", _gains, "compare runs with the policies that they started from")
     _path(gains, "--finetune", "metrics.csv of each run", nargs="+")
     _path(gains, "--pretrain", "metrics.csv of the policy of each run, in the same order", nargs="+")
-    _path(gains, "--out", "files to write, format by suffix (csv, md)", nargs="+")
+    _path(gains, "--out", "files to write, format by suffix (csv, html, md)", nargs="+")
+
+    claims = command("claims", _claims, "test the paper's claims on runs")
+    _path(claims, "--metrics", "metrics.csv of each run", nargs="+")
+    _path(claims, "--out", "files to write, format by suffix (csv, md)", nargs="+")
+
+    record = command("record", _record, "copy a phase's complete results to where DVC tracks them")
+    record.add_argument("budget")
+    record.add_argument("phase", help="a stage of dvc.yaml")
+
+    publish = command("publish", _publish, "record, commit, push and check the stages of dvc.yaml")
+    publish.add_argument("budgets", nargs="*", help="default: all of dvc.yaml")
+    publish.add_argument("--figures", nargs="+", default=(), help="whose runs to publish; default: all")
+    publish.add_argument("--limit-mb", type=float, default=100, help="size that the store may have; default: 100")
 
     _path(command("schemas", _schemas, "write the JSON schemas of all settings"), "--out", "folder to write")
     check = command("check", _check, "check the whole configuration folder, every budget")

@@ -12,6 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+# results/<figure>.* belongs to this budget alone, whichever is chosen.
+DEFAULT_BUDGET = "laptop"
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
 Separation = Literal["none", "surgery"]
@@ -308,6 +311,11 @@ class PanelRuns(Model):
     separation: Separation = Field(description="separation of the arms with finite m")
     source: Literal["compute"] = Field("compute", description="where the numbers come from")
 
+    def holds(self, task: str, method: str, separation: str, m: M | str) -> bool:
+        """Tell whether a run is in the panel; RL only, which separates nothing, is in all of its task and method."""
+        own = "none" if m == "inf" else self.separation
+        return (task, method, separation) == (self.task, self.method, own)
+
 
 class PanelConfig(PanelRuns):
     """One column of a figure."""
@@ -350,12 +358,23 @@ class PlotConfig(Model):
     font_size: PositiveFloat = 8.0
 
 
+class MissingRun(Model):
+    """A run that a figure would show if it were complete."""
+
+    task: str
+    method: Method
+    separation: Separation
+    m: M
+    seed: NonNegativeInt
+
+
 class FigureSpec(Model):
     """All that drawing a figure takes, besides its table."""
 
     budget: str
     figure: FigureConfig
     plot: PlotConfig = PlotConfig()
+    missing: tuple[MissingRun, ...] = Field((), description="planned runs that are not in the table")
 
 
 class Axes(Model):
@@ -368,10 +387,11 @@ class Axes(Model):
 class RootConfig(Model):
     """config/config.yaml and `snakemake --config`: what to compute, not how."""
 
-    budget: str = "laptop"
+    budget: str = DEFAULT_BUDGET
     demo_source: DemoSource = "generated"
     seeds: tuple[NonNegativeInt, ...] | None = Field(None, description="null takes the budget's")
     m_values: tuple[M, ...] | None = Field(None, description="null takes the budget's")
+    runs: Literal["all", "complete"] = Field("all", description="complete: figures of the runs that are there")
     torch_threads: TorchThreads = 1
     execution: Execution = Execution()
     figures: dict[str, FigureConfig]

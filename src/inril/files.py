@@ -10,8 +10,13 @@ from pathlib import Path
 from inril.errors import InputError
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
+def write_atomically(path: Path, content: bytes | memoryview, mtime: float | None = None) -> None:
     """Write a file under a temporary name, force it to disk and rename it.
+
+    Args:
+        path: the file, replaced if it is there; its folder is made.
+        content: all of it.
+        mtime: time of modification that it gets, in seconds; now if None.
 
     Raises:
         InputError: the folder cannot be written or the disk is full; an older file at `path` is untouched.
@@ -27,6 +32,8 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
+        if mtime is not None:
+            os.utime(temporary, (mtime, mtime))
         os.replace(temporary, path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)

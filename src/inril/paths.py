@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inril.config import M
+
+if TYPE_CHECKING:
+    from inril.project import Run
+
+METRICS, POLICY = "metrics.csv", "policy.safetensors"  # of a run, in its folder; they appear when it is complete
 
 
 def demos(budget: str, task: str, source: str) -> Path:
@@ -20,6 +27,11 @@ def pretrain(budget: str, task: str, policy: str, seed: int) -> Path:
 def finetune(budget: str, task: str, method: str, separation: str, m: M, seed: int) -> Path:
     """Return the folder of a fine-tuning run."""
     return Path("results", budget, "finetune", task, method, separation, f"m{m}", f"seed{seed}")
+
+
+def complete(budget: str, runs: Iterable[Run]) -> list[Run]:
+    """Return those of a budget's fine-tuning runs that are there."""
+    return [run for run in runs if (finetune(budget, *run) / METRICS).exists()]
 
 
 def figure(budget: str, name: str, suffix: str) -> Path:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -51,6 +52,16 @@ _SECTIONS = {
 }
 
 
+class Run(NamedTuple):
+    """One fine-tuning run of a budget."""
+
+    task: str
+    method: Method
+    separation: Separation
+    m: M
+    seed: int
+
+
 class Project:
     """The configuration folder under one choice of budget, seeds and m.
 
@@ -84,6 +95,20 @@ class Project:
     def tasks(self) -> tuple[str, ...]:
         """Ids of all tasks."""
         return tuple(sorted(path.stem for path in (self.config_dir / "tasks").glob("*.yaml")))
+
+    def runs(self, figure: str) -> list[Run]:
+        """Return the runs of a figure, shared ones once.
+
+        RL only separates nothing: it lives under `none`, whichever arms it is compared with.
+
+        Raises:
+            InputError: there is no such figure.
+        """
+        _require("figure", figure, tuple(self.root.figures))
+        shown = self.root.figures[figure]
+        grid = product(shown.panels, shown.m_values or self.m_values, self.seeds)
+        runs = (Run(p.task, p.method, "none" if m == "inf" else p.separation, m, seed) for p, m, seed in grid)
+        return list(dict.fromkeys(runs))
 
     def expert(self, task: str) -> ExpertConfig:
         """Resolve the training of a task's demonstrator."""

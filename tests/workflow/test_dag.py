@@ -121,7 +121,7 @@ def test_every_budget_has_a_plan(tmp_path: Path, plan: Plan, budget: str, n_runs
     jobs = plan(tmp_path, budget=budget)
     assert sum(job.startswith("finetune") for job in jobs) == n_runs
     assert sum(job.startswith("pretrain") for job in jobs) == n_pretrain
-    assert ("publish" in jobs) == (budget == "laptop")
+    assert ("promote" in jobs) == (budget == "laptop")
 
 
 def test_named_targets_have_plans(tmp_path: Path, plan: Plan) -> None:
@@ -133,7 +133,7 @@ def test_any_budget_can_be_asked_for_by_path(tmp_path: Path, plan: Plan) -> None
     assert {job for job in jobs if job.startswith("finetune")} == {"finetune m2 seed0", "finetune minf seed0"}
 
 
-def test_published_figure_belongs_to_the_default_budget(tmp_path: Path, snakemake: Snakemake) -> None:
+def test_promoted_figure_belongs_to_the_default_budget(tmp_path: Path, snakemake: Snakemake) -> None:
     done = snakemake(tmp_path, "--dry-run", "results/fig8.pdf")
     assert done.returncode == 1
     expected = "error: results/fig8.pdf belongs to budget laptop: ask for results/smoke/figures/fig8.pdf"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,10 @@ def sinusoidal_embedding(t: Tensor, dim: int) -> Tensor:
     frequency = torch.exp(-math.log(10_000.0) / (half - 1) * torch.arange(half, device=t.device))
     angle = t[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def _predict(mlp: Callable[[Tensor], Tensor], chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
+    return mlp(torch.cat([chunk.flatten(1), time, obs], dim=1)).view_as(chunk)
 
 
 class Denoiser(nn.Module):
@@ -58,7 +62,7 @@ class Denoiser(nn.Module):
         Returns:
             (B, Tp, Da) predicted noise.
         """
-        return self.mlp(torch.cat([chunk.flatten(1), time, obs], dim=1)).view_as(chunk)  # type: ignore[no-any-return]
+        return _predict(self.mlp, chunk, time, obs)
 
 
 class DiffusionPolicy(nn.Module):
@@ -188,14 +192,14 @@ def sample_chain(
         noise: (K + 1, E, Tp, Da) from `chain_noise`.
         std: (K,) standard deviation of each index t.
     """
-    tables = {net: net.time_table() for net in set(denoisers)}
+    prepared = {net: (net.mlp.prepared(), net.time_table()) for net in set(denoisers)}
     coefficients, scale = schedule.posterior_coefficients(), std.tolist()
     chain = Chain(torch.empty_like(noise), torch.empty_like(noise[1:]))
     x, mean, z = chain.x.unbind(), chain.mean.unbind(), noise.unbind()
     x[0].copy_(z[0])
     for i, t in enumerate(reversed(range(schedule.denoising_steps))):
-        net = denoisers[t]
-        eps = net(x[i], tables[net][t].expand(len(obs), -1), obs)
+        mlp, times = prepared[denoisers[t]]
+        eps = _predict(mlp, x[i], times[t].expand(len(obs), -1), obs)
         # The posterior mean as in NoiseSchedule.posterior_mean, in place: this loop is half of a rollout's cost.
         x0_from_x, x0_from_eps, mean_from_x0, mean_from_x = coefficients[t]
         x0 = torch.sub(x[i] * x0_from_x, eps, alpha=x0_from_eps).clamp_(-1, 1)

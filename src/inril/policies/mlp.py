@@ -1,4 +1,7 @@
-"""Multilayer perceptrons whose backward pass costs only what the loss asks for.
+"""Multilayer perceptrons that compute no more than the loss asks for.
+
+The residual network has layers without an activation between them. Their weights are multiplied out first, which leaves
+half of the wide matrix products (`Folded`).
 
 PPO's clipped surrogate gives many rows of a minibatch an output gradient of exactly zero. Such rows add exactly zero to
 every parameter's gradient, so the residual network drops them before its matrix products instead of multiplying zeros.
@@ -6,9 +9,9 @@ every parameter's gradient, so the residual network drops them before its matrix
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -97,72 +100,117 @@ def _rows_to_keep(grad_out: Tensor) -> Tensor:
     return torch.cat([active.nonzero().squeeze(1), idle])
 
 
-def _residual_forward(
-    x: Tensor, activation: str, parameters: Sequence[Tensor], saved: list[Tensor] | None = None
-) -> Tensor:
-    """H = L0 x; h = h + L2 act(L1 act(h)) for every block; out = L_last h. Leaves in `saved` what a backward needs."""
+class Folded(NamedTuple):
+    """A residual network of n blocks, its output layer multiplied into all layers that add to the residual sum.
+
+    With b_0 = x, h_i = h_(i-1) + W_i b_(i-1) + u_i and b_i = act(R_i act(h_i) + v_i), the output is
+    D_0 b_0 + ... + D_n b_n + c. The D are as narrow as the output, and the last block needs no second wide product.
+
+    Attributes:
+        inner: [W_1, u_1, R_1, v_1, ..., W_n, u_n, R_n, v_n]: all layers but the last two, as they are.
+        direct: [D_0, ..., D_n].
+        bias: c.
+    """
+
+    inner: Sequence[Tensor]
+    direct: Sequence[Tensor]
+    bias: Tensor
+
+
+def fold(parameters: Sequence[Tensor]) -> Folded:
+    """Fold a network's [weight, bias, ...]; autograd takes the gradients of D and c back to what they are made of."""
     weights, biases = parameters[::2], parameters[1::2]
+    summed = slice(0, -1, 2)  # the layers that add to the residual sum
+    return Folded(
+        inner=parameters[:-4],
+        direct=[weights[-1] @ weight for weight in weights[summed]],
+        bias=biases[-1] + weights[-1] @ torch.stack(list(biases[summed])).sum(0),
+    )
+
+
+def _residual_forward(x: Tensor, activation: str, net: Folded, saved: list[Tensor] | None = None) -> Tensor:
+    """Map (B, n) to the output. Leaves in `saved` what a backward needs."""
+    weights, biases = net.inner[::2], net.inner[1::2]
     kept = [x]
-    h = linear(x, weights[0], biases[0])
-    for i in range(1, len(weights) - 1, 2):
+    out = linear(x, net.direct[0], net.bias)
+    b, h = x, None
+    for i, direct in enumerate(net.direct[1:]):
+        change = linear(b, weights[2 * i], biases[2 * i])
+        h = change if h is None else change.add_(h)
         a = activate(activation, h)
         if activation == "mish":
-            z = linear(a, weights[i], biases[i])
+            z = linear(a, weights[2 * i + 1], biases[2 * i + 1])
             b = mish(z)
             kept += [a, b, h, z]
         else:
-            b = linear(a, weights[i], biases[i], activation)
+            b = linear(a, weights[2 * i + 1], biases[2 * i + 1], activation)
             kept += [a, b]
-        h = linear(b, weights[i + 1], biases[i + 1]).add_(h)
+        out += linear(b, direct)
     if saved is not None:
-        saved += [*kept, h]
-    return linear(h, weights[-1], biases[-1])
+        saved += kept
+    return out
 
 
 class _ResidualMLP(torch.autograd.Function):
     """`_residual_forward` with a backward pass over the rows that have a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, activation: str, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, activation: str, n_blocks: int, *parameters: Tensor) -> Tensor:
+        net = Folded(parameters[: 4 * n_blocks], parameters[4 * n_blocks : -1], parameters[-1])
         saved: list[Tensor] = []
-        out = _residual_forward(x, activation, parameters, saved)
-        ctx.save_for_backward(*saved, *parameters[::2])
-        ctx.activation = activation
-        ctx.n_weights = len(parameters) // 2
+        out = _residual_forward(x, activation, net, saved)
+        ctx.save_for_backward(*saved, *net.inner[::2], *net.direct)
+        ctx.activation, ctx.n_blocks = activation, n_blocks
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        saved, weights = list(ctx.saved_tensors[: -ctx.n_weights]), ctx.saved_tensors[-ctx.n_weights :]
-        n_rows = len(grad_out)
+        n_rows, n_inner = len(grad_out), 2 * ctx.n_blocks
+        n_weights = n_inner + ctx.n_blocks + 1
+        saved, weights = list(ctx.saved_tensors[:-n_weights]), ctx.saved_tensors[-n_weights:]
+        inner, direct = weights[:n_inner], weights[n_inner:]
         kept = _rows_to_keep(grad_out)
         if len(kept) < n_rows:
             grad_out = grad_out.index_select(0, kept)
             saved = [tensor.index_select(0, kept) for tensor in saved]
-        grads = [grad_out.t() @ saved.pop(), grad_out.sum(0)]
-        grad_h = linear(grad_out, weights[-1].t())
-        for i in range(ctx.n_weights - 3, 0, -2):
+        grads_inner: list[Tensor] = []
+        grads_direct: list[Tensor] = []
+        grad_h = None
+        for i in reversed(range(ctx.n_blocks)):
             if ctx.activation == "mish":
                 a, b, key_a, key_b = saved[-4:]
                 del saved[-4:]
             else:
                 key_a, key_b = a, b = saved[-2:]
                 del saved[-2:]
-            grad_z = _activation_backward(ctx.activation, linear(grad_h, weights[i + 1].t()), key_b)
-            grads[:0] = [grad_z.t() @ a, grad_z.sum(0), grad_h.t() @ b, grad_h.sum(0)]
-            grad_h = _activation_backward(ctx.activation, linear(grad_z, weights[i].t()), key_a).add_(grad_h)
-        # A narrow input is multiplied from the left: products with long rows are faster.
-        grads[:0] = [(saved[0].t() @ grad_h).t().contiguous(), grad_h.sum(0)]
+            grads_direct.insert(0, grad_out.t() @ b)
+            grad_b = linear(grad_out, direct[i + 1].t())
+            if grad_h is not None:  # a later block saw b as well
+                grads_inner[:0] = [grad_h.t() @ b, grad_h.sum(0)]
+                grad_b += linear(grad_h, inner[2 * i + 2].t())
+            grad_z = _activation_backward(ctx.activation, grad_b, key_b)
+            grads_inner[:0] = [grad_z.t() @ a, grad_z.sum(0)]
+            change = _activation_backward(ctx.activation, linear(grad_z, inner[2 * i + 1].t()), key_a)
+            grad_h = change if grad_h is None else change.add_(grad_h)
+        (x,) = saved
+        grads_direct.insert(0, grad_out.t() @ x)
+        if grad_h is not None:
+            # A narrow input is multiplied from the left: products with long rows are faster.
+            grads_inner[:0] = [(x.t() @ grad_h).t().contiguous(), grad_h.sum(0)]
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = linear(grad_h, weights[0].t())
+            grad_x = linear(grad_out, direct[0].t())
+            if grad_h is not None:
+                grad_x += linear(grad_h, inner[0].t())
             if len(grad_x) < n_rows:
                 grad_x = grad_x.new_zeros(n_rows, grad_x.shape[1]).index_copy_(0, kept, grad_x)
-        return grad_x, None, *grads
+        return grad_x, None, None, *grads_inner, *grads_direct, grad_out.sum(0)
 
 
 class MLP(nn.Module):
     """Plain or residual multilayer perceptron without an activation after its last layer.
+
+    The residual one: h = L_first x; h = h + L_2 act(L_1 act(h)) for every block; out = L_last h.
 
     Args:
         config: hidden widths, activation, residual or not. A residual network of n widths has (n - 1) / 2 blocks.
@@ -179,10 +227,19 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_dim) to (B, out_dim)."""
-        if self.residual and not torch.is_grad_enabled():
-            return _residual_forward(x, self.activation, list(self.layers.parameters()))
-        if self.residual:
-            return _ResidualMLP.apply(x, self.activation, *self.layers.parameters())  # type: ignore[no-any-return,no-untyped-call]
+        return self.prepared()(x)
+
+    def prepared(self) -> Callable[[Tensor], Tensor]:
+        """Return `forward` for several calls with the parameters as they are: what depends on them alone is done."""
+        if not self.residual:
+            return self._plain
+        net = fold(list(self.layers.parameters()))
+        if not torch.is_grad_enabled():
+            return lambda x: _residual_forward(x, self.activation, net)
+        n_blocks, parameters = len(net.direct) - 1, (*net.inner, *net.direct, net.bias)
+        return lambda x: _ResidualMLP.apply(x, self.activation, n_blocks, *parameters)  # type: ignore[no-untyped-call]
+
+    def _plain(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = _DIFFERENTIABLE[self.activation](layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]

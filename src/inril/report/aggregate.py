@@ -75,10 +75,9 @@ def build_table(spec: TableSpec, runs: dict[Path, pd.DataFrame]) -> pd.DataFrame
 
 
 def belongs(frame: pd.DataFrame, panel: PanelRuns) -> bool:
-    """Tell whether a run is in a panel; RL only, which separates nothing, is in every panel of its task and method."""
+    """Tell whether a run is in a panel."""
     first = frame.iloc[0]
-    separation = "none" if first["m"] == "inf" else panel.separation
-    return bool(first["task"] == panel.task and first["method"] == panel.method and first["separation"] == separation)
+    return panel.holds(first["task"], first["method"], first["separation"], first["m"])
 
 
 def run_order(frame: pd.DataFrame) -> tuple[float, int]:

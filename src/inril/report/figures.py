@@ -1,6 +1,7 @@
 """Draws figures from tables: rows are metrics, columns are panels, one colour per m.
 
-A figure prints what its numbers rest on: budget, env steps, seeds, RL and IL updates of every arm, kind of interval.
+A figure prints what its numbers rest on: budget, env steps, seeds, RL and IL updates of every arm, kind of interval,
+and which of the planned runs are missing.
 The same table and settings give the same bytes.
 """
 
@@ -23,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from inril.config import FigureSpec, PanelConfig, SmoothingConfig
+from inril.config import FigureSpec, MissingRun, PanelConfig, SmoothingConfig
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS, read_csv
@@ -44,6 +45,7 @@ FORMATS = ("pdf", "png")
 _METADATA: dict[str, dict[Any, None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 _COLUMN_INCHES, _ROW_INCHES, _FRAME_INCHES = 3.4, 1.9, 0.85
 _NOTE_CHARACTERS = 70  # of a footnote that fits under one column
+_MISSING_NAMED = 6  # missing runs that a footnote names; of more it gives the number
 _FAINT, _BAND = 0.35, 0.15
 _ABOVE = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": "small", "color": "0.35"}
 # Neighbouring arms also differ in their dashes: for print without colour, and for eyes that tell few greens apart.
@@ -125,7 +127,7 @@ def draw(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> Figure:
         for row, metric in enumerate(metrics):
             _draw_axes(axes[row, column], arms, metric, spec.plot.smoothing)
         axes[0, column].set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=14)
-        axes[0, column].annotate(_facts(arms), (0, 1), (0, 4), **_ABOVE)
+        axes[0, column].annotate(_facts(arms, _missing(spec, panel)), (0, 1), (0, 4), **_ABOVE)
         axes[-1, column].set_xlabel("Environment steps")
         _draw_legend(axes[-1, column], arms)
     for row, metric in enumerate(metrics):
@@ -189,18 +191,26 @@ def _arm_label(m: str, runs: pd.DataFrame, with_rl: bool) -> str:
     return f"{name} ({', '.join(counts)})" if counts else name
 
 
-def _facts(arms: Sequence[Arm]) -> str:
+def _missing(spec: FigureSpec, panel: PanelConfig) -> list[MissingRun]:
+    return [run for run in spec.missing if panel.holds(run.task, run.method, run.separation, run.m)]
+
+
+def _facts(arms: Sequence[Arm], missing: Sequence[MissingRun]) -> str:
     """Return what a panel's lines rest on."""
     runs = pd.concat([arm.runs for arm in arms])
     env_steps = _span(runs.groupby(["m", "seed"])["env_steps"].max())
     seeds = _span(pd.Series([_n_seeds(arm) for arm in arms]))
     plural = "seed" if seeds == "1" else "seeds"
-    return f"{env_steps} env steps, {seeds} {plural}, {_span(_last(runs, RL_UPDATES))} RL updates"
+    n_runs = sum(_n_seeds(arm) for arm in arms)
+    partial = f", {n_runs} of {n_runs + len(missing)} runs" if missing else ""
+    return f"{env_steps} env steps, {seeds} {plural}{partial}, {_span(_last(runs, RL_UPDATES))} RL updates"
 
 
 def _footnote(spec: FigureSpec, n_seeds: set[int]) -> str:
-    """Return the budget, the kind of interval and what was smoothed."""
+    """Return the budget, what is missing, the kind of interval and what was smoothed."""
     parts = [f"Budget: {spec.budget}."]
+    if spec.missing:
+        parts.append(f"Missing: {_list_missing(spec.missing)}.")
     if n_seeds == {1}:
         parts.append("One seed, no interval.")
     elif min(n_seeds) < MIN_SEEDS:
@@ -210,6 +220,15 @@ def _footnote(spec: FigureSpec, n_seeds: set[int]) -> str:
     if spec.plot.smoothing is not None:
         parts.append(f"Smoothed (Savitzky-Golay, window {spec.plot.smoothing.window}), faint: raw.")
     return " ".join(parts)
+
+
+def _list_missing(missing: Sequence[MissingRun]) -> str:
+    if len(missing) > _MISSING_NAMED:
+        return f"{len(missing)} of the planned runs"
+    arms: dict[str, list[int]] = {}
+    for run in missing:
+        arms.setdefault(f"{run.task} {run.method} m = {run.m}", []).append(run.seed)
+    return ", ".join(f"{arm} (seed {', '.join(map(str, seeds))})" for arm, seeds in arms.items())
 
 
 def _last(runs: pd.DataFrame, metric: str) -> pd.Series[Any]:

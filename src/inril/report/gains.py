@@ -6,6 +6,7 @@ Both sides come from `report` episodes, fresh ones that took no part in choosing
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,23 @@ from inril.report.statistics import Array, hierarchical_gain
 _RETURNS = "report/episode_return"
 _IL_LOSS = "probe_holdout/il_loss"
 ARM = RUN[:-1]  # all of a run but its seed
+_HEADER = (
+    "task",
+    "method",
+    "m",
+    "seeds",
+    "env steps",
+    "RL / IL updates",
+    "pre-trained",
+    "final (per seed)",
+    "gain [95 %]",
+    "held-out IL loss",
+)
+_STYLE = (
+    "body {font: 14px sans-serif; margin: 2em} table {border-collapse: collapse} "
+    "th, td {padding: 0.4em 0.8em; text-align: left; white-space: nowrap} "
+    "th {border-bottom: 2px solid} td {border-bottom: 1px solid #ccc; font-variant-numeric: tabular-nums}"
+)
 
 
 def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path]) -> None:
@@ -27,7 +45,7 @@ def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path])
     Args:
         finetune: metrics.csv of every run.
         pretrain: metrics.csv of the policy that each run started from, in the same order.
-        out: files to write, .csv or .md by suffix.
+        out: files to write, .csv, .html or .md by suffix.
 
     Raises:
         InputError: a file is unreadable or lacks a metric, or the two lists do not match.
@@ -41,8 +59,10 @@ def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path])
             text = table.to_csv(index=False)
         elif path.suffix == ".md":
             text = to_markdown(table)
+        elif path.suffix == ".html":
+            text = to_html(table)
         else:
-            raise InputError(path, expected="a file name ending in .csv or .md", got=path.suffix)
+            raise InputError(path, expected="a file name ending in .csv, .html or .md", got=path.suffix)
         write_atomically(path, text.encode())
 
 
@@ -91,17 +111,32 @@ def _values(path: Path, frame: pd.DataFrame, metric: str) -> Array:
 
 def to_markdown(table: pd.DataFrame) -> str:
     """Render the table for people: gains with their 95 % interval (bootstrap over seeds, then episodes)."""
-    header = (
-        "| task | method | m | seeds | env steps | RL / IL updates | pre-trained | final (per seed) "
-        "| gain [95 %] | held-out IL loss |"
+    rows = [_HEADER, ("---",) * len(_HEADER), *_cells(table)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def to_html(table: pd.DataFrame) -> str:
+    """Render the same as a page that needs nothing else."""
+    head = _html_row("th", _HEADER)
+    body = "".join(_html_row("td", row) for row in _cells(table))
+    return (
+        f'<!DOCTYPE html>\n<meta charset="utf-8">\n<style>{_STYLE}</style>\n'
+        f"<table>\n<thead>\n{head}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"
     )
-    lines = [header, "|" + " --- |" * (header.count("|") - 1)]
+
+
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
+
+
+def _cells(table: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Yield the rows as text, one cell per entry of `_HEADER`."""
     for row in table.to_dict("records"):
-        cells = (
+        yield (
             row["task"],
             row["method"] if row["m"] == "inf" else f"{row['method']}, {row['separation']}",
             "RL only" if row["m"] == "inf" else row["m"],
-            row["seeds"],
+            str(row["seeds"]),
             f"{row['env_steps']:,}",
             f"{row['rl_updates']:,} / {row['il_updates']:,}",
             f"{row['pretrained_return']:.0f}",
@@ -109,5 +144,3 @@ def to_markdown(table: pd.DataFrame) -> str:
             f"{row['gain']:+.0f} [{row['gain_low']:+.0f}, {row['gain_high']:+.0f}]",
             f"{row['il_loss_first']:.4f} → {row['il_loss_last']:.4f}",
         )
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"

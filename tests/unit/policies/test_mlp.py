@@ -91,6 +91,25 @@ def test_non_finite_gradients_are_not_hidden() -> None:
     assert gradient.isnan().any()
 
 
+@pytest.mark.parametrize("residual", [True, False])
+def test_prepared_network_serves_several_calls_and_keeps_no_old_parameters(residual: bool) -> None:
+    net = network("relu", (5, 5, 5), residual)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
+    batches = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    for _ in range(2):
+        with torch.no_grad():
+            prepared = net.prepared()
+            for x in batches:
+                assert torch.equal(prepared(x), net(x))
+        prepared = net.prepared()
+        together, apart = (sum(f(x).square().sum() for x in batches) for f in (prepared, net))
+        parameters = list(net.parameters())
+        for a, b in zip(torch.autograd.grad(together, parameters), torch.autograd.grad(apart, parameters), strict=True):
+            torch.testing.assert_close(a, b, atol=1e-13, rtol=1e-10)
+        net(batches[0]).square().sum().backward()
+        optimizer.step()
+
+
 def test_input_stays_as_it_was() -> None:
     for activation in ACTIVATIONS:
         net = network(activation, (5, 5, 5))

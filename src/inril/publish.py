@@ -1,0 +1,251 @@
+"""Publishes results: fills the mirror with what is complete and current, and has DVC record, store and check it.
+
+What is published, per phase and budget, is said by dvc.yaml; whether an output is current, by Snakemake. The layout of
+the mirror is in `inril.published`.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from inril import paths
+from inril.config import DEFAULT_BUDGET
+from inril.errors import InputError
+from inril.files import write_atomically
+from inril.project import Project, read_yaml
+from inril.published import MIRROR, PROVENANCE, adopt, is_incomplete, read_record
+
+REMOTE = "published"
+STORE = Path("published")
+# Whose outputs a phase publishes. The figures of the default budget also stand at the top of results/.
+_RULES = {
+    "demos": {"demos"},
+    "pretrain": {"pretrain"},
+    "finetune": {"finetune"},
+    "weights": {"finetune"},
+    "figures": {"table", "figure", "promote"},
+}
+_MB = 1_000_000
+_LARGEST = 5  # files named when the store is too large
+
+
+class Stage(NamedTuple):
+    """A stage of dvc.yaml."""
+
+    phase: str
+    budget: str
+
+    @property
+    def name(self) -> str:
+        """Its name for DVC."""
+        return f"{self.phase}@{self.budget}"
+
+    @property
+    def folder(self) -> Path:
+        """Its part of the mirror."""
+        return MIRROR / self.budget / self.phase
+
+
+def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: float = 100) -> None:
+    """Record, commit, push and check.
+
+    Args:
+        budgets: whose results to publish; those of others stay as they are. All of dvc.yaml if empty.
+        figures: whose runs to publish; of all figures if empty.
+        limit_mb: size that the store may have.
+
+    Raises:
+        InputError: a budget has no stages, the store would be too large, or Snakemake or DVC fails.
+    """
+    stages = _stages(budgets)
+    budgets = list(dict.fromkeys(stage.budget for stage in stages))
+    published = _fetch_published()
+    for budget in budgets:
+        _draw(budget, figures)
+    for stage in stages:
+        record(stage.budget, stage.phase, figures)
+    # DVC refuses to pull anything while one stage has never been recorded: those of other budgets are, as empty.
+    new = [stage for stage in _stages() if stage.name not in published and stage not in stages]
+    for stage in new:
+        stage.folder.mkdir(parents=True, exist_ok=True)
+    size_mb = check_size(limit_mb)
+    _dvc("commit", "--force", *[stage.name for stage in [*stages, *new]])
+    _dvc("push", "--remote", REMOTE)
+    # What no stage names any longer would stay in the repository's checkout for good.
+    _dvc("gc", "--workspace", "--cloud", "--remote", REMOTE, "--force")
+    _dvc("status", "--quiet")
+    _dvc("status", "--quiet", "--cloud", "--remote", REMOTE)
+    print(f"published {'; '.join(coverage(budget, figures) for budget in budgets)}; {size_mb:.1f} of {limit_mb:g} MB")
+    print(f"To share it: git add dvc.lock {STORE} && git commit")
+
+
+def record(budget: str, phase: str, figures: Sequence[str] = ()) -> None:
+    """Make one phase of the mirror equal to what is complete and current of it.
+
+    Raises:
+        InputError: dvc.yaml has no such stage, or Snakemake fails.
+    """
+    stages = {stage.phase: stage for stage in _stages([budget])}
+    if phase not in stages:
+        raise InputError("dvc.yaml", field=budget, expected=f"one of {', '.join(stages)}", got=repr(phase))
+    folder = stages[phase].folder
+    wanted: dict[Path, bytes] = {}
+    for output in _current(budget, phase, figures):
+        copy = folder / _place(budget, output)
+        provenance = {"output": str(output), "record": read_record(output)}
+        wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
+        if output.exists() and (phase, output.name) != ("finetune", paths.POLICY):
+            wanted[copy] = output.read_bytes()
+    _make_equal(folder, wanted)
+
+
+def coverage(budget: str, figures: Sequence[str] = ()) -> str:
+    """Tell how many of a budget's runs are published."""
+    project = _project(budget)
+    planned = {run for figure in figures or project.root.figures for run in project.runs(figure)}
+    n_published = sum(1 for _ in Stage("finetune", budget).folder.rglob(paths.METRICS))
+    return f"{budget}: {n_published} of {len(planned)} runs"
+
+
+def check_size(limit_mb: float) -> float:
+    """Return the size of the mirror in megabytes, equal contents counted once, as DVC stores them.
+
+    Raises:
+        InputError: it is larger than it may be.
+    """
+    contents: dict[str, tuple[int, Path]] = {}
+    for path in sorted(MIRROR.rglob("*")):
+        if path.is_file():
+            contents.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), (path.stat().st_size, path))
+    total = sum(size for size, _ in contents.values()) / _MB
+    if total <= limit_mb:
+        return total
+    phases: Counter[Path] = Counter()
+    for size, path in contents.values():
+        phases[Path(*path.relative_to(MIRROR).parts[:2])] += size
+    parts = ", ".join(f"{phase} {size / _MB:.1f} MB" for phase, size in phases.most_common())
+    large = sorted(contents.values(), reverse=True)[:_LARGEST]
+    largest = ", ".join(f"{path} {size / _MB:.1f} MB" for size, path in large)
+    raise InputError(
+        STORE,
+        expected=f"at most {limit_mb:g} MB",
+        got=f"{total:.1f} MB ({parts}; largest: {largest})",
+        hint="Nothing was committed or pushed. Publish fewer figures or budgets, or take a stage out of dvc.yaml",
+    )
+
+
+def _stages(budgets: Sequence[str] = ()) -> list[Stage]:
+    """Return the stages of budgets, of all if none is named, in the order of dvc.yaml."""
+    stages = read_yaml(Path("dvc.yaml"))["stages"]
+    every = [Stage(phase, budget) for phase, stage in stages.items() for budget in stage["foreach"]]
+    known = dict.fromkeys(stage.budget for stage in every)
+    for budget in budgets:
+        if budget not in known:
+            raise InputError("dvc.yaml", field="foreach", expected=f"one of {', '.join(known)}", got=repr(budget))
+    return [stage for stage in every if stage.budget in (budgets or known)]
+
+
+def _project(budget: str) -> Project:
+    return Project(Path("config"), read_yaml(Path("config", "config.yaml")) | {"budget": budget})
+
+
+def _fetch_published() -> list[str]:
+    """Fetch and adopt all that is published, and name its stages: nothing may vanish because it was never fetched."""
+    lock = Path("dvc.lock")
+    stages = list(read_yaml(lock)["stages"]) if lock.exists() else []
+    if stages:
+        _dvc("pull", "--force", "--remote", REMOTE, *stages)
+    adopt()
+    return stages
+
+
+def _draw(budget: str, figures: Sequence[str]) -> None:
+    """Draw the figures of the runs that are there; no other job is started for them."""
+    targets = _targets(budget, figures, complete=True)
+    if targets:
+        _snakemake(budget, "runs=complete", "--cores", "1", "--allowed-rules", *_RULES["figures"], "--", *targets)
+
+
+def _current(budget: str, phase: str, figures: Sequence[str]) -> Iterator[Path]:
+    """Yield the outputs of a phase that Snakemake would not make again."""
+    plan = _plan(budget, tuple(figures), drawn=phase == "figures")
+    outputs = [
+        Path(row["output_file"])
+        for row in csv.DictReader(plan, delimiter="\t")
+        if row["rule"] in _RULES[phase] and row["plan"] == "no update"
+    ]
+    sound = [output for output in outputs if read_record(output) and not is_incomplete(output)]
+    yield from _weights(sound) if phase == "weights" else sound
+
+
+@cache
+def _plan(budget: str, figures: tuple[str, ...], drawn: bool) -> list[str]:
+    """Return Snakemake's plan for all planned runs, or for the figures as drawn: of the runs that are there."""
+    targets = _targets(budget, figures, complete=drawn)
+    if not targets:
+        return []
+    return _snakemake(budget, f"runs={'complete' if drawn else 'all'}", "--summary", "--", *targets).splitlines()
+
+
+def _weights(outputs: Sequence[Path]) -> Iterator[Path]:
+    """Yield the policy of one seed of every arm, the lowest that is there."""
+    policies = [output for output in outputs if output.name == paths.POLICY and output.exists()]
+    policies.sort(key=lambda policy: int(policy.parent.name.removeprefix("seed")))
+    yield from {policy.parent.parent: policy for policy in reversed(policies)}.values()
+
+
+def _targets(budget: str, figures: Sequence[str], complete: bool) -> list[str]:
+    """Return the figures whose plan covers all that is published; `complete`: only those that have a run to show."""
+    project = _project(budget)
+    named = [
+        figure
+        for figure in figures or project.root.figures
+        if not complete or paths.complete(budget, project.runs(figure))
+    ]
+    at_top = [f"results/{figure}.pdf" for figure in named] if budget == DEFAULT_BUDGET else []
+    return at_top or [str(paths.figure(budget, figure, "pdf")) for figure in named]
+
+
+def _place(budget: str, output: Path) -> Path:
+    """Return where in its phase an output lies."""
+    home = Path("results", budget)
+    return Path(*output.relative_to(home).parts[1:]) if output.is_relative_to(home) else Path("top", output.name)
+
+
+def _make_equal(folder: Path, wanted: Mapping[Path, bytes]) -> None:
+    """Give a folder the wanted files and no others; equal ones are not touched."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.rglob("*"), reverse=True):  # a folder after what is in it
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in wanted:
+            path.unlink()
+    for path, content in wanted.items():
+        if not path.exists() or path.read_bytes() != content:
+            write_atomically(path, content)
+
+
+def _snakemake(budget: str, config: str, *args: str) -> str:
+    return _call("snakemake", "--quiet", "all", "--config", f"budget={budget}", config, *args)
+
+
+def _dvc(*args: str) -> str:
+    return _call("dvc", *args)
+
+
+def _call(program: str, *args: str) -> str:
+    done = subprocess.run([sys.executable, "-m", program, *args], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise InputError(f"{program} {' '.join(args)}", expected="success", got=f"status {done.returncode}: {said}")
+    return done.stdout

@@ -1,0 +1,102 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from inril.errors import InputError
+from inril.report import claims
+from inril.report.aggregate import RUN_COLUMNS
+
+SEEDS = (0, 1, 2)
+
+
+def curve(last_step: float, change: float, start: float = 1000.0) -> claims.Curve:
+    """A straight line over 20 evaluations."""
+    steps = np.linspace(0, last_step, 21)
+    return claims.Curve(steps, start + change * np.linspace(0, 1, 21))
+
+
+def arm(final: float, il_rise: float, trend: float = 100.0, last_step: float = 1e6) -> claims.Arm:
+    """Three seeds whose numbers differ a little."""
+    return {
+        seed: claims.Run(
+            returns=curve(last_step, trend * (1 + 0.01 * seed)),
+            il_loss=curve(last_step, il_rise + 0.001 * seed, start=1.0),
+            final_return=final + seed,
+        )
+        for seed in SEEDS
+    }
+
+
+def verdicts(arms: dict[str, claims.Arm]) -> dict[tuple[str, str], str]:
+    return {(finding.claim, finding.m): finding.verdict for finding in claims.examine(arms)}
+
+
+def test_claims_follow_the_curves() -> None:
+    said = verdicts({"inf": arm(2000, 0.1), "5": arm(1000, 0.05), "10": arm(3000, 0.2)})
+    assert said["C11", "inf"] == "supported"
+    assert (said["C12", "5"], said["C12", "10"]) == ("supported", "contradicted")
+    assert (said["C9", "5"], said["C9", "10"]) == ("contradicted", "supported")
+    assert said["C5", ""] == said["C6", ""] == "not testable at this budget"
+    assert said["C16", "inf"] == "no degradation shown"
+    assert said["C16", "5"] == "not testable: no degradation to prevent"
+
+
+def test_long_runs_decide_about_the_decline() -> None:
+    said = verdicts({"inf": arm(1000, 0.1, trend=-500, last_step=6e6), "10": arm(1160, 0.05, 500, 6e6)})
+    assert said["C6", "inf"] == said["C5", "10"] == said["C16", "10"] == "supported"
+    assert said["C16", "inf"] == "RL only degrades"
+
+
+def test_numbers_by_hand() -> None:
+    findings = {
+        (finding.claim, finding.m): finding for finding in claims.examine({"inf": arm(2000, 0.1), "2": arm(1500, 0.0)})
+    }
+    rise = findings["C11", "inf"]
+    assert (rise.seeds, rise.per_seed) == (3, "+0.1/+0.101/+0.102")
+    # Student's t with 2 degrees of freedom: 4.3027 s / sqrt(3), s = 0.001.
+    assert rise.estimate == pytest.approx(0.101)
+    assert (rise.low, rise.high) == pytest.approx((0.101 - 0.0024841, 0.101 + 0.0024841), rel=1e-4)
+    assert findings["C12", "2"].estimate == pytest.approx(-0.1)
+    assert findings["C9", "2"].estimate == pytest.approx(np.mean([(1500 + s) / (2000 + s) - 1 for s in SEEDS]))
+    assert findings["C16", "inf"].estimate == pytest.approx(101.0)  # of 100, 101 and 102 per million steps
+
+
+def test_arms_are_compared_on_the_seeds_that_both_have() -> None:
+    partial = {seed: run for seed, run in arm(1000, 0.05).items() if seed != 1}
+    found = {(finding.claim, finding.m): finding for finding in claims.examine({"inf": arm(2000, 0.1), "5": partial})}
+    assert found["C9", "5"].seeds == 2
+    lone = {0: arm(1000, 0.05)[0]}
+    found = {(finding.claim, finding.m): finding for finding in claims.examine({"inf": arm(2000, 0.1), "5": lone})}
+    assert (found["C9", "5"].verdict, found["C9", "5"].per_seed) == ("too few seeds", "-0.5")
+
+
+def write_run(folder: Path, m: str, seed: int) -> Path:
+    run = {"task": "hopper", "method": "dppo", "separation": "none" if m == "inf" else "surgery", "m": m, "seed": seed}
+    rows = [
+        run | {"itr": itr, "env_steps": 100 * itr, "split": split, "metric": metric, "value": 1 + itr + seed}
+        for itr in range(4)
+        for split, metric in (("eval", "return"), ("probe_holdout", "il_loss"), ("report", "episode_return"))
+    ]
+    path = folder / f"{m}-{seed}.csv"
+    pd.DataFrame(rows, columns=list(RUN_COLUMNS)).to_csv(path, index=False)
+    return path
+
+
+def test_files_in_and_out(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, m, seed) for m in ("inf", "10", "2") for seed in (0, 1)]
+    out = [tmp_path / "claims.csv", tmp_path / "claims.md"]
+    claims.run(runs, out)
+    table = pd.read_csv(out[0], dtype={"m": str})
+    assert table[table.claim == "C12"].m.tolist() == ["2", "10"]
+    assert (table[table.claim == "C12"].verdict == "undecided").all()
+    assert "| hopper | dppo | C11 | RL only | relative change of the imitation loss | +3/+1.5 |" in out[1].read_text()
+
+
+def test_without_rl_only_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    message = "--metrics: hopper, dppo: expected runs of RL only, got none"
+    with pytest.raises(InputError, match=re.escape(message)):
+        claims.run([write_run(tmp_path, "2", 0)], [tmp_path / "claims.csv"])
+    assert not (tmp_path / "claims.csv").exists()
