@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,12 @@ def resolve(device: Device) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         hint = "Use auto or cpu, or install a CUDA build of torch"
         raise InputError("execution", field="device", expected="a GPU that torch can use", got="none", hint=hint)
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    # Equal seeds give equal bits on one machine, on a GPU too.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device("cuda")
 
 
 def randn(shape: tuple[int, ...] | torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
