@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inril.config import TaskSpec
+from inril.data.normalizer import Normalizer
 from inril.envs import make
 from inril.envs.base import BatchedEnv
 from inril.seeding import subseed, torch_stream
@@ -35,13 +36,21 @@ class Evaluation(NamedTuple):
 class Actor(Protocol):
     """A policy in torch."""
 
+    normalizer: Normalizer
+
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Map raw observations (E, Do) to raw chunks (E, Tp, Da)."""
 
 
 def acting(policy: Actor) -> Act:
     """Return a policy as a function on arrays."""
-    return lambda obs, generator: policy.act(torch.from_numpy(obs).float(), generator).double().numpy()
+    device = policy.normalizer.device
+
+    def act(obs: FloatArray, generator: torch.Generator) -> FloatArray:
+        chunk = policy.act(torch.from_numpy(obs).float().to(device), generator)
+        return chunk.double().cpu().numpy()
+
+    return act
 
 
 def evaluate(

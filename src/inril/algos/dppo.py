@@ -19,6 +19,7 @@ from inril.algos.base import Info
 from inril.algos.ppo import PPO, Sample, make_ppo
 from inril.config import DPPOConfig, FinetuneConfig
 from inril.errors import InputError
+from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import (
     DiffusionPolicy,
     chain_logprob,
@@ -26,7 +27,6 @@ from inril.policies.diffusion import (
     denoising_loss,
     draw_noise,
     evaluation_std,
-    sample_chain,
     training_std,
 )
 
@@ -47,10 +47,11 @@ class DiffusionHead:
         self.n_steps = config.ft_denoising_steps
         self.gamma_denoising = config.gamma_denoising
         self.randn_clip = config.randn_clip
-        self.sampling_std = training_std(self.schedule, config.min_sampling_std)
-        self.eval_std = evaluation_std(self.schedule)
         self.logprob_std = self.schedule.std.clamp(min=config.min_logprob_std)
-        self.denoisers = [self.actor] * self.n_steps + policy.denoisers()[self.n_steps :]
+        denoisers = [self.actor] * self.n_steps + policy.denoisers()[self.n_steps :]
+        std = training_std(self.schedule, config.min_sampling_std)
+        self.explore = ChainSampler(denoisers, self.schedule, std)
+        self.exploit = ChainSampler(denoisers, self.schedule, evaluation_std(self.schedule))
 
     def parameters(self) -> Sequence[Tensor]:
         """The fine-tuned copy."""
@@ -63,7 +64,7 @@ class DiffusionHead:
     def sample(self, obs: Tensor, generator: torch.Generator) -> Sample:
         """Run the chain with exploration noise and keep its fine-tuned part."""
         noise = chain_noise(self.schedule, (len(obs), *self.policy.chunk_shape), generator, self.randn_clip)
-        chain = sample_chain(self.denoisers, self.schedule, obs, noise, self.sampling_std)
+        chain = self.explore(obs, noise)
         trace = chain.x[-self.n_steps - 1 :].transpose(0, 1)  # (E, K'+1, Tp, Da)
         mean = chain.mean[-self.n_steps :].transpose(0, 1)  # (E, K', Tp, Da)
         std = self.logprob_std[: self.n_steps].flip(0)[:, None, None]
@@ -76,7 +77,7 @@ class DiffusionHead:
     def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
         """Log-probability of the transition from entry k to entry k + 1 of the chain."""
         t = self.n_steps - 1 - k
-        row = torch.arange(len(k))
+        row = torch.arange(len(k), device=k.device)
         x = trace[row, k]
         eps = self.actor(x, self.actor.time_table().index_select(0, t), obs)
         mean = self.schedule.posterior_mean(x, eps, t)
@@ -109,7 +110,7 @@ class DiffusionHead:
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Run the chain with evaluation noise."""
         noise = chain_noise(self.schedule, (len(obs), *self.policy.chunk_shape), generator, self.randn_clip)
-        return sample_chain(self.denoisers, self.schedule, obs, noise, self.eval_std).x[-1]
+        return self.exploit(obs, noise).x[-1]
 
     def policy_state(self) -> dict[str, Tensor]:
         """Pre-trained policy plus the fine-tuned copy."""

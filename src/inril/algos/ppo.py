@@ -124,12 +124,15 @@ class PPO:
     ) -> None:
         self.config = config
         self.head = head
-        self.critic = critic
+        self.device = head.normalizer.device
+        self.critic = critic.to(self.device)
         self.n_envs, self.n_steps, self.seed, self.reset_seed = n_envs, n_steps, seed, reset_seed
         self.actor_optimizer = adamw(head.parameters(), config.actor_lr)
         self.critic_optimizer = adamw(critic.parameters(), config.critic_lr)
-        self.clip_coef = clip_schedule(config.clip_coef, head.n_steps)
-        self.discount = denoising_discount(head.gamma_denoising, head.n_steps)
+        self.clip_coef = clip_schedule(config.clip_coef, head.n_steps).to(self.device)
+        self.discount = denoising_discount(head.gamma_denoising, head.n_steps).to(self.device)
+        # Small parts fit a CPU's cache; a GPU is idle between them, and has the memory for whole minibatches.
+        self.microbatch = config.microbatch if self.device.type == "cpu" else config.minibatch
         self.reward_scaler = RewardScaler(n_envs)
         self.episodes = EpisodeStatistics(n_envs)
         self.obs: FloatArray | None = None  # raw, the observation to act on next
@@ -143,19 +146,19 @@ class PPO:
         if self.obs is None:
             self.obs = env.reset(self.reset_seed)
         shape = (self.n_steps, self.n_envs)
-        obs = torch.empty(*shape, env.obs_dim)
-        final_obs = torch.empty(*shape, env.obs_dim)
-        trace = torch.empty(*shape, *self.head.trace_shape())
-        logprob = torch.empty(*shape, self.head.n_steps)
+        obs = torch.empty(*shape, env.obs_dim, device=self.device)
+        final_obs = torch.empty_like(obs)
+        trace = torch.empty(*shape, *self.head.trace_shape(), device=self.device)
+        logprob = torch.empty(*shape, self.head.n_steps, device=self.device)
         reward, terminated, truncated = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
         env_steps = n_diverged = 0
         for s in range(self.n_steps):
-            obs[s] = self.head.normalizer.normalize_obs(torch.from_numpy(self.obs).float())
+            obs[s] = self._normalized(self.obs)
             sample = self.head.sample(obs[s], generator)
             trace[s], logprob[s] = sample.trace, sample.logprob
             chunk = self.head.normalizer.denormalize_action(sample.chunk)
-            step = env.step_chunk(chunk.double().numpy())
-            final_obs[s] = self.head.normalizer.normalize_obs(torch.from_numpy(step.final_obs).float())
+            step = env.step_chunk(chunk.double().cpu().numpy())
+            final_obs[s] = self._normalized(step.final_obs)
             reward[s], terminated[s], truncated[s] = step.reward, step.terminated, step.truncated
             self.episodes.add(step)
             env_steps += int(step.n_steps.sum())
@@ -171,7 +174,7 @@ class PPO:
         n_pairs = self.rollout.logprob.numel()
         size = min(self.config.minibatch, n_pairs)
         for _ in range(self.config.epochs):
-            order = torch.randperm(n_pairs, generator=generator)
+            order = torch.randperm(n_pairs, generator=generator).to(self.device)
             # Pairs left over at the end do not fill a minibatch and wait for the next epoch's order.
             for start in range(0, n_pairs - size + 1, size):
                 pairs = order[start : start + size]
@@ -201,14 +204,15 @@ class PPO:
         envs = torch.arange(half if self.n_envs > 1 else 0, self.n_envs, 2)
         env = envs[torch.randint(len(envs), (size,), generator=generator)]
         step = torch.randint(self.n_steps, (size,), generator=generator)
-        row, k = step * self.n_envs + env, torch.randint(self.head.n_steps, (size,), generator=generator)
+        row = (step * self.n_envs + env).to(self.device)
+        k = torch.randint(self.head.n_steps, (size,), generator=generator).to(self.device)
         return self._surrogate(row, k, self._weighted_advantage(row, k)).loss.mean()
 
     @torch.no_grad()
     def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
         """Evaluation chunks in raw units."""
-        normalized = self.head.normalizer.normalize_obs(torch.from_numpy(obs).float())
-        return self.head.normalizer.denormalize_action(self.head.act(normalized, generator)).double().numpy()
+        chunk = self.head.act(self._normalized(obs), generator)
+        return self.head.normalizer.denormalize_action(chunk).double().cpu().numpy()
 
     def policy_state(self) -> dict[str, Tensor]:
         """Weights of the fine-tuned policy."""
@@ -253,23 +257,27 @@ class PPO:
         value = self._values(obs.flatten(0, 1)).view(obs.shape[:2])
         # The successor of most chunks is the next chunk's observation, whose value is known already.
         next_value = torch.cat([value[1:], torch.empty_like(value[:1])])
-        bootstrap = torch.from_numpy(done)
+        bootstrap = torch.from_numpy(done).to(self.device)
         bootstrap[-1] = True
         next_value[bootstrap] = self._values(final_obs[bootstrap])
+        # On the CPU: a recursion of S tiny steps, each of which would cost a GPU more to launch than to compute.
         advantage, returns = gae(
             torch.from_numpy(reward).float(),
-            value,
-            next_value,
+            value.cpu(),
+            next_value.cpu(),
             torch.from_numpy(terminated),
             torch.from_numpy(truncated),
             self.config.gamma,
             self.config.gae_lambda,
         )
-        flat = [x.flatten(0, 1) for x in (obs, trace, logprob, advantage, returns)]
+        flat = [x.flatten(0, 1).to(self.device) for x in (obs, trace, logprob, advantage, returns)]
         return Rollout(*flat)
 
+    def _normalized(self, obs: FloatArray) -> Tensor:
+        return self.head.normalizer.normalize_obs(torch.from_numpy(obs).float().to(self.device))
+
     def _values(self, obs: Tensor) -> Tensor:
-        return torch.cat([self.critic(part).squeeze(1) for part in obs.split(self.config.microbatch)])
+        return torch.cat([self.critic(part).squeeze(1) for part in obs.split(self.microbatch)])
 
     def _update(self, name: str, backward: Callable[[], Info]) -> Update:
         is_actor = name == "actor"
@@ -287,8 +295,8 @@ class PPO:
         assert self.rollout is not None
         distinct, count = torch.unique(row, return_counts=True)
         total = 0.0
-        micro = self.config.microbatch
-        for index, weight in zip(distinct.split(micro), count.split(micro), strict=True):
+        parts = zip(distinct.split(self.microbatch), count.split(self.microbatch), strict=True)
+        for index, weight in parts:
             error = self.critic(self.rollout.obs[index]).squeeze(1) - self.rollout.returns[index]
             loss = 0.5 * (weight * error.square()).sum() / len(row)
             (self.config.vf_coef * loss).backward()
@@ -311,8 +319,8 @@ class PPO:
     def _actor_backward(self, row: Tensor, k: Tensor) -> Info:
         """Gradient of the surrogate, micro-batch by micro-batch."""
         advantage = self._weighted_advantage(row, k)
-        sums = torch.zeros(4, dtype=torch.float64)
-        for index in torch.arange(len(row)).split(self.config.microbatch):
+        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+        for index in torch.arange(len(row), device=self.device).split(self.microbatch):
             surrogate = self._surrogate(row[index], k[index], advantage[index])
             loss = surrogate.loss.sum() / len(row)
             if self.config.ent_coef > 0:

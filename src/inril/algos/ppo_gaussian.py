@@ -29,7 +29,7 @@ class GaussianHead:
         self.policy = policy.requires_grad_(True)
         self.normalizer = policy.normalizer
         low, high = config.std_range
-        self.log_std_range = torch.tensor([low, high]).log()
+        self.log_std_range = torch.tensor([low, high], device=policy.normalizer.device).log()
 
     def parameters(self) -> Sequence[Tensor]:
         """Mean network and standard deviation."""

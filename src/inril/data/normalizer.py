@@ -33,6 +33,11 @@ class Normalizer(nn.Module):
             self.register_buffer(f"{name}_min", torch.full((dim,), -1.0))
             self.register_buffer(f"{name}_max", torch.ones(dim))
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes, and with it the policy that it is part of."""
+        return self.obs_min.device
+
     @classmethod
     def fit(cls, obs: npt.NDArray[np.float32], action: npt.NDArray[np.float32]) -> Normalizer:
         """Take the extremes of the training part.

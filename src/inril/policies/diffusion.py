@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from inril.config import DiffusionConfig, TaskSpec
 from inril.data.normalizer import Normalizer
+from inril.device import randn
 from inril.policies.mlp import MLP
 from inril.policies.schedule import NoiseSchedule
 
@@ -122,8 +123,8 @@ class DiffusionPolicy(nn.Module):
 
 def draw_noise(chunk: Tensor, n_steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw denoising indices (B,) uniformly below `n_steps` and noise of the chunk's shape."""
-    t = torch.randint(n_steps, (len(chunk),), generator=generator)
-    return t, torch.randn(chunk.shape, generator=generator)
+    t = torch.randint(n_steps, (len(chunk),), generator=generator).to(chunk.device)
+    return t, randn(chunk.shape, generator, chunk.device)
 
 
 def denoising_loss(
@@ -157,30 +158,28 @@ class Chain(NamedTuple):
     mean: Tensor
 
 
-def training_std(schedule: NoiseSchedule, floor: float) -> Tensor:
-    """Standard deviations (K,) of acting in training: never below the floor, the last step included."""
-    return schedule.std.clamp(min=floor)
+def training_std(schedule: NoiseSchedule, floor: float) -> list[float]:
+    """K standard deviations of acting in training: never below the floor, the last step included."""
+    return schedule.std.clamp(min=floor).tolist()
 
 
-def evaluation_std(schedule: NoiseSchedule) -> Tensor:
-    """Standard deviations (K,) of acting in evaluation: at least 1e-3, and none in the last step."""
-    std = schedule.std.clamp(min=1e-3)
-    std[0] = 0.0
-    return std
+def evaluation_std(schedule: NoiseSchedule) -> list[float]:
+    """K standard deviations of acting in evaluation: at least 1e-3, and none in the last step."""
+    return [0.0, *schedule.std[1:].clamp(min=1e-3).tolist()]
 
 
 def chain_noise(
     schedule: NoiseSchedule, shape: tuple[int, ...], generator: torch.Generator, clip: float = 3.0
 ) -> Tensor:
     """Draw the noise (K + 1, *shape) of a batch of chains; all but the first entry truncated at +-clip."""
-    noise = torch.randn((schedule.denoising_steps + 1, *shape), generator=generator)
+    noise = randn((schedule.denoising_steps + 1, *shape), generator, schedule.std.device)
     noise[1:].clamp_(-clip, clip)
     return noise
 
 
 @torch.no_grad()
 def sample_chain(
-    denoisers: Sequence[Denoiser], schedule: NoiseSchedule, obs: Tensor, noise: Tensor, std: Tensor
+    denoisers: Sequence[Denoiser], schedule: NoiseSchedule, obs: Tensor, noise: Tensor, std: Sequence[float]
 ) -> Chain:
     """Run the reverse process.
 
@@ -189,10 +188,9 @@ def sample_chain(
         schedule: noise schedule.
         obs: (E, Do) normalised.
         noise: (K + 1, E, Tp, Da) from `chain_noise`.
-        std: (K,) standard deviation of each index t.
+        std: K standard deviations, one of each index t.
     """
     prepared = {net: (net.mlp.prepared(), net.time_table()) for net in set(denoisers)}
-    coefficients, scale = schedule.posterior_coefficients(), std.tolist()
     chain = Chain(torch.empty_like(noise), torch.empty_like(noise[1:]))
     x, mean, z = chain.x.unbind(), chain.mean.unbind(), noise.unbind()
     x[0].copy_(z[0])
@@ -200,10 +198,10 @@ def sample_chain(
         mlp, times = prepared[denoisers[t]]
         eps = _predict(mlp, x[i], times[t].expand(len(obs), -1), obs)
         # The posterior mean as in NoiseSchedule.posterior_mean, in place: this loop is half of a rollout's cost.
-        x0_from_x, x0_from_eps, mean_from_x0, mean_from_x = coefficients[t]
+        x0_from_x, x0_from_eps, mean_from_x0, mean_from_x = schedule.posterior_coefficients[t]
         x0 = torch.sub(x[i] * x0_from_x, eps, alpha=x0_from_eps).clamp_(-1, 1)
         torch.add(x0.mul_(mean_from_x0), x[i], alpha=mean_from_x, out=mean[i])
-        torch.add(mean[i], z[i + 1], alpha=scale[t], out=x[i + 1])
+        torch.add(mean[i], z[i + 1], alpha=std[t], out=x[i + 1])
     return chain
 
 

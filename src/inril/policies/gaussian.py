@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inril.config import GaussianConfig, TaskSpec
 from inril.data.normalizer import Normalizer
+from inril.device import randn
 from inril.policies.mlp import MLP
 
 
@@ -53,7 +54,7 @@ class GaussianPolicy(nn.Module):
     def sample(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw normalised chunks (E, Tp, Da) for normalised observations (E, Do)."""
         mean = self.mean(obs)
-        return mean + self.log_std.exp() * torch.randn(mean.shape, generator=generator)
+        return mean + self.log_std.exp() * randn(mean.shape, generator, mean.device)
 
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:

@@ -50,6 +50,9 @@ class NoiseSchedule(nn.Module):
         for name, value in coefficients.items():
             self.register_buffer(name, value.float(), persistent=False)
         self.denoising_steps = denoising_steps
+        # (x0_from_x, x0_from_eps, mean_from_x0, mean_from_x) of every t, for loops over one t at a time.
+        columns = (self.x0_from_x, self.x0_from_eps, self.mean_from_x0, self.mean_from_x)
+        self.posterior_coefficients = list(zip(*(column.tolist() for column in columns), strict=True))
 
     def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """Sample the forward process.
@@ -74,8 +77,3 @@ class NoiseSchedule(nn.Module):
         index = t[:, None, None]  # (B, 1, 1) broadcasts over the chunk
         x0 = (self.x0_from_x[index] * x - self.x0_from_eps[index] * eps).clamp(-1, 1)
         return self.mean_from_x0[index] * x0 + self.mean_from_x[index] * x
-
-    def posterior_coefficients(self) -> list[tuple[float, float, float, float]]:
-        """Return (x0_from_x, x0_from_eps, mean_from_x0, mean_from_x) of every t, for loops over one t at a time."""
-        columns = (self.x0_from_x, self.x0_from_eps, self.mean_from_x0, self.mean_from_x)
-        return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -21,6 +21,7 @@ from inril.algos.ppo_gaussian import make_ppo_gaussian
 from inril.config import Execution, FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
+from inril.device import resolve
 from inril.envs import make
 from inril.errors import InputError
 from inril.evaluate import Evaluation, evaluate
@@ -63,8 +64,12 @@ def run(
             episodes diverged.
     """
     torch.set_num_threads(cfg.torch_threads)
+    device = resolve(execution.device)
     pretrained, spec = load_policy(policy, cfg.task)
-    split = split_demos(read_demos(demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=pretrained.normalizer)
+    pretrained.to(device)
+    split = split_demos(
+        read_demos(demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=pretrained.normalizer, device=device
+    )
     inputs = {
         "demos": read_provenance(demos)["content_sha256"],
         "policy": file_digest(policy),

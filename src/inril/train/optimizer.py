@@ -24,4 +24,5 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
     """Restore what `optimizer_state` returned."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for position, values in state.items():
-        optimizer.state[parameters[int(position)]] = {name: value.clone() for name, value in values.items()}
+        parameter = parameters[int(position)]
+        optimizer.state[parameter] = {name: value.to(parameter.device, copy=True) for name, value in values.items()}

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from inril.config import Execution, OptimConfig, PretrainConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
+from inril.device import resolve
 from inril.errors import InputError
 from inril.evaluate import Evaluation, acting, evaluate
 from inril.metrics import MetricsLog
@@ -48,7 +49,8 @@ def run(
         InputError: something is wrong with the inputs or the folder, or the loss is no longer finite.
     """
     torch.set_num_threads(cfg.torch_threads)
-    data = split_demos(read_demos(demos, cfg.task), cfg.horizon_steps, cfg.holdout)
+    device = resolve(execution.device)
+    data = split_demos(read_demos(demos, cfg.task), cfg.horizon_steps, cfg.holdout, device=device)
     inputs = {"demos": read_provenance(demos)["content_sha256"], **versions("pretrain", "evaluate")}
     with open_run(out, cfg, inputs, on_mismatch) as folder:
         cloning = Cloning(cfg, data, execution)
@@ -93,7 +95,7 @@ class Cloning:
         self.sim_threads = execution.sim_threads
         self.spec = PolicySpec(task=cfg.task, policy=cfg.policy, horizon_steps=cfg.horizon_steps)
         torch.manual_seed(subseed(cfg.seed, "init"))
-        self.policy = self.spec.build()
+        self.policy = self.spec.build().to(data.normalizer.device)
         self.policy.normalizer.load_state_dict(data.normalizer.state_dict())
         self.ema = copy.deepcopy(self.policy).requires_grad_(False)
         self.best = copy.deepcopy(self.ema)
