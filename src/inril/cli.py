@@ -186,6 +186,14 @@ def _publish(args: argparse.Namespace) -> None:
     publish.run(args.budgets, args.figures, args.limit_mb)
 
 
+def _status(args: argparse.Namespace) -> None:
+    root = read_yaml(args.config_dir / "config.yaml")
+    project = Project(args.config_dir, root | ({"budget": args.budget} if args.budget else {}))
+    from inril.report import status_table
+
+    status_table.show(project, args.figure, args.results, args.watch)
+
+
 def _pull(args: argparse.Namespace) -> None:
     from inril import publish
 
@@ -277,12 +285,19 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--figures", nargs="+", default=(), help="whose runs to publish; default: all")
     publish.add_argument("--limit-mb", type=float, default=100, help="size that the store may have; default: 100")
 
+    status = command("status", _status, "show where every run of a figure stands")
+    status.add_argument("figure", nargs="?", default="fig8", help="default: fig8")
+    status.add_argument("--budget", help="default: the one in config.yaml")
+    status.add_argument("--results", type=Path, default=Path(), help="folder that holds results/; default: this one")
+    status.add_argument("--watch", action="store_true", help="refresh until all are finished or Ctrl-C")
+
     pull = command("pull", _pull, "fetch published results (dvc pull), naming files that are missing or damaged")
     pull.add_argument("targets", nargs="*", help="stages or paths of published results; default: everything")
 
     _path(command("schemas", _schemas, "write the JSON schemas of all settings"), "--out", "folder to write")
     check = command("check", _check, "check the whole configuration folder, every budget")
-    check.add_argument("--config-dir", type=Path, default=Path("config"), help="default: config")
+    for sub in (status, check):
+        sub.add_argument("--config-dir", type=Path, default=Path("config"), help="default: config")
     return parser
 
 
