@@ -1,5 +1,6 @@
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_lost_object_is_named_by_its_hash_and_comes_back(
     assert "2 files pushed" in project.must_dvc("push")
     clone.must_dvc("pull")
     assert clone.results() == project.results()
+
+
+def test_a_damaged_object_is_refused_where_it_is_verified(project: Project, served: Path, tmp_path: Path) -> None:
+    config = "finetune/hopper/config.yaml"
+    project.push(replace(folder(served / "damaged"), options={"verify": "true"}))
+    damaged = served / "damaged" / stored(md5(project.results()[config]))
+    damaged.chmod(0o644)
+    damaged.write_text("task: walker2d\n")
+    clone = project.clone(tmp_path / "clone")
+    assert "Checkout failed for following targets:\nresults/finetune" in clone.must_not_dvc("pull")
+    assert config not in clone.results()
 
 
 def test_a_server_that_is_down(project: Project, free_port: Callable[[], int], tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from botocore.client import BaseClient
 from small_project import ROOT, Project, Remote, Start, md5, stored
 
+pytestmark = pytest.mark.slow  # installs a server once
+
 PINS = Path(__file__).with_name("s3-server.txt")
 SERVER = ROOT / "build" / "s3-server"
 EXAMPLE = "s3://bucket/folder"
