@@ -17,7 +17,7 @@ PIP := python -m pip --disable-pip-version-check install --quiet --no-compile --
 INSTALLERS := ^(pip|setuptools)==
 
 .DEFAULT_GOAL := help
-.PHONY: help env fig8 smoke test check bench pull publish lock conda
+.PHONY: help env fig8 report smoke test check bench pull publish lock conda
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ env: .venv/.installed  ## make or update .venv from requirements.lock
 
 fig8: env  ## reproduce Fig. 8: results/fig8.pdf (CORES=8)
 	$(RUN) snakemake --cores $(CORES) results/fig8.pdf
+
+REPORTED := results/fig8.pdf results/laptop/tables/gains_fig8.html
+
+report: env  ## Fig. 8 as one page, with gains, runtimes and the settings of every run: results/report.html
+	$(RUN) snakemake --cores $(CORES) $(REPORTED)
+	$(RUN) snakemake --report results/report.html --report-stylesheet workflow/report/report.css $(REPORTED)
 
 smoke: env  ## the whole workflow in miniature, to results/smoke/
 	$(RUN) snakemake --cores $(CORES) results/smoke/figures/fig8.pdf --config budget=smoke
