@@ -17,7 +17,10 @@ shell.prefix(
 )
 
 
-configfile: os.path.join(BASE, "config", "config.yaml")
+include: "rules/cluster.smk"
+
+
+configfile: CONFIG_DIR / "config.yaml"
 
 
 report: "workflow/report/workflow.rst"

@@ -12,8 +12,6 @@ from inril.errors import InputError
 from inril.numerics import finetune_versions, versions
 from inril.project import Project
 
-CONFIG_DIR = Path(BASE, "config")
-
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
 PRETRAIN = str(paths.pretrain("{budget}", "{task}", "{policy}", "{seed}"))
 FINETUNE = str(

@@ -70,8 +70,8 @@ class RunFolder:
         self._previous = path / "checkpoint" / "previous.safetensors"
         self._refuse_finished()
         self.state = self._load()
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        write_atomically(path / "config.yaml", text.encode())
+        self._config = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()
+        write_atomically(path / "config.yaml", self._config)
 
     @property
     def progress(self) -> Path:
@@ -95,6 +95,8 @@ class RunFolder:
 
     def finish(self) -> None:
         """Publish the metrics, as the last of the results, and drop what only an unfinished run needs."""
+        # Again, since whoever tries to start the same job meanwhile is refused, but Snakemake first clears its outputs.
+        write_atomically(self.path / "config.yaml", self._config)
         write_atomically(self.path / "metrics.csv", self.progress.read_bytes())
         shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
         self.progress.unlink(missing_ok=True)

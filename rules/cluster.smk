@@ -1,0 +1,51 @@
+"""Jobs on a cluster: each evaluates the Snakefile again, maybe long after it was submitted."""
+
+import json
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+from inril.numerics import VERSIONS
+from inril.train.run_lock import holder_of
+
+CONFIG_DIR = Path(BASE, "config")
+SUBMITTED = "INRIL_SUBMITTED"  # environment variable of jobs: where their settings are
+
+
+def keep_settings():
+    """Copy the settings for jobs: what Snakemake records of a job is what was planned, so that is what has to run."""
+    digest = sha256(json.dumps(VERSIONS).encode())
+    for file in sorted(CONFIG_DIR.rglob("*.yaml")):
+        digest.update(f"{file.relative_to(CONFIG_DIR)}\n{file.read_text()}".encode())
+    kept = Path(".snakemake", "submitted", digest.hexdigest()).resolve()
+    if not (kept / "numerics.json").exists():
+        shutil.copytree(CONFIG_DIR, kept / "config", dirs_exist_ok=True)
+        (kept / "numerics.json").write_text(json.dumps(VERSIONS))
+    return kept
+
+
+def refuse_running_jobs():
+    """Stop before any job if one of them is still at work: submitted by a Snakemake that died, or started by hand."""
+    for job in workflow.dag.needrun_jobs():
+        folder = job.params.get("out")
+        holder = holder_of(Path(folder)) if folder else None
+        if holder:
+            raise SystemExit(
+                f"error: {folder}: expected a folder to work in alone, got one in use by {holder}. "
+                "Wait for it to end, or stop it (scancel)"
+            )
+
+
+onstart:
+    refuse_running_jobs()
+    os.environ[SUBMITTED] = str(keep_settings())
+
+
+if not workflow.is_main_process and SUBMITTED in os.environ:
+    submitted = Path(os.environ[SUBMITTED])
+    if json.loads((submitted / "numerics.json").read_text()) != VERSIONS:
+        raise SystemExit(
+            f"error: {BASE}/src/inril/numerics.py: expected the versions that this job was submitted with, "
+            "got others. Start Snakemake again"
+        )
+    CONFIG_DIR = submitted / "config"
