@@ -76,6 +76,13 @@ def test_settings_are_shown_as_the_run_wrote_them(page: str, smoke: Path) -> Non
     assert labels[1] == run | {"separation": "surgery", "m": "  2"}
 
 
+def test_gains_are_laid_out_as_a_table(page: str, smoke: Path) -> None:
+    text = (smoke / GAINS).read_text()
+    markdown = (smoke / GAINS).with_suffix(".md").read_text().splitlines()
+    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", line) for line in text.splitlines() if "<tr>" in line]
+    assert rows == [line.strip("| ").split(" | ") for line in markdown if "---" not in line]
+
+
 def test_runtimes_of_all_rules_are_shown(page: str) -> None:
     runtimes = embedded(page, "runtimes")["data"]["values"]
     assert {job["rule"] for job in runtimes} == {"demos", "pretrain", "finetune", "table", "figure", "gains"}

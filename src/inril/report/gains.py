@@ -33,8 +33,8 @@ _HEADER = (
     "held-out IL loss",
 )
 _STYLE = (
-    "body {font: 14px sans-serif; margin: 2em} table {border-collapse: collapse} "
-    "th, td {padding: 0.4em 0.8em; text-align: left; white-space: nowrap} "
+    "body {font: 13px sans-serif; margin: 1em} table {border-collapse: collapse} "
+    "th, td {padding: 0.4em 0.6em; text-align: left; white-space: nowrap} "
     "th {border-bottom: 2px solid} td {border-bottom: 1px solid #ccc; font-variant-numeric: tabular-nums}"
 )
 

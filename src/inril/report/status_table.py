@@ -122,7 +122,7 @@ _COLUMNS: dict[str, Callable[[Row], RenderableType]] = {
     "m": lambda row: "RL only" if row.run.m == "inf" else str(row.run.m),
     "seed": lambda row: str(row.run.seed),
     "state": lambda row: Text(row.state, _STYLES[row.state]),
-    "": lambda row: ProgressBar(total=1.0, completed=_done(row), width=8),
+    "": lambda row: ProgressBar(total=1.0, completed=_done(row), width=8, complete_style=_STYLES[row.state]),
     "%": lambda row: f"{_done(row):.0%}",
     "step": lambda row: f"{row.steps:,}/{row.total:,}",
     "steps/s": lambda row: "" if row.speed is None else f"{row.speed:,.0f}",
