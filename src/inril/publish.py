@@ -121,6 +121,8 @@ def pull(targets: Sequence[str] = ()) -> None:
         print(_dvc("pull", *targets), end="")
     except InputError as error:
         lacking = sorted(json.loads(_dvc("status", "--cloud", "--json", *targets)))
+        if not lacking:  # without the list of a folder's files DVC knows of none
+            lacking = [line for line in error.got.splitlines() if line.startswith(str(MIRROR))]
         if not lacking:
             raise
         others = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
@@ -179,7 +181,7 @@ def _check_store() -> None:
     for digest, (_, path) in _contents().items():
         place = STORE / "files" / "md5" / digest[:2] / digest[2:]
         if not place.exists():
-            raise InputError(place, expected=f"the contents of {path}", got="nothing", hint=f"Restore {STORE}/ with git")
+            raise InputError(place, expected=f"the contents of {path}", got="nothing", hint=f"git checkout {STORE}")
 
 
 def _stages(budgets: Sequence[str] = ()) -> list[Stage]:

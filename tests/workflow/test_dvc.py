@@ -4,6 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from inril.publish import Stage
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -12,24 +14,31 @@ def dvc(*args: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
+def stages() -> dict[str, dict[str, object]]:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
 def test_stages_are_valid_and_in_order() -> None:
     names = [line.split()[0] for line in dvc("stage", "list").splitlines()]
-    assert names == ["demos", "pretrain", "finetune", "figures"]
+    assert {name.split("@")[1] for name in names} == {"laptop", "workstation"}
+    assert [name for name in names if name.endswith("@laptop")] == [
+        f"{phase}@laptop" for phase in ("demos", "pretrain", "finetune", "weights", "figures")
+    ]
     edges = dvc("dag", "--dot")
-    for edge in ('"demos" -> "pretrain"', '"pretrain" -> "finetune"', '"finetune" -> "figures"'):
-        assert edge in edges
+    for before, after in (("demos", "pretrain"), ("pretrain", "finetune"), ("finetune", "figures")):
+        assert f'"{before}@laptop" -> "{after}@laptop"' in edges
 
 
-def test_outputs_stay_in_place_for_snakemake_to_judge() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for stage in stages.values():
-        for out in stage["outs"]:
-            assert [settings["persist"] for settings in out.values()] == [True]
+def test_each_stage_owns_its_part_of_the_mirror_and_keeps_it() -> None:
+    for phase, stage in stages().items():
+        folder = str(Stage(phase, "${item}").folder)
+        assert stage["do"]["outs"] == [{folder: {"persist": True}}]
 
 
-def test_stages_name_targets_of_the_workflow() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+def test_stages_name_targets_of_the_workflow_and_record_them() -> None:
     rules = (ROOT / "Snakefile").read_text()
-    for stage in stages.values():
-        target = stage["cmd"].removeprefix("snakemake --cores 2 ").split()[0]
+    for phase, stage in stages().items():
+        run, record = stage["do"]["cmd"].split(" && ")
+        target = run.removeprefix("snakemake --cores 2 ").removesuffix(" --config budget=${item}")
         assert f"\nrule {target}:" in rules
+        assert record == f"python -m inril record ${{item}} {phase}"

@@ -229,8 +229,9 @@ def _write_mask(file: h5py.File, n_episodes: int) -> None:
     parts = {"train": np.arange(n_episodes)}
     if n_episodes > holdout_size(n_episodes, HoldoutConfig()):
         parts["train"], parts["valid"] = split_episodes(n_episodes, HoldoutConfig())
+    mask = file.create_group("mask")  # made in passing, it would record the time: the same content is the same file
     for part, ids in parts.items():
-        file[f"mask/{part}"] = np.array([f"demo_{i}" for i in ids], dtype="S")
+        mask[part] = np.array([f"demo_{i}" for i in ids], dtype="S")
 
 
 def _data_group(file: h5py.File, path: Path) -> h5py.Group:

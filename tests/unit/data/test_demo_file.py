@@ -119,6 +119,15 @@ def test_hash_survives_other_compression(demo_path: Path, task: TaskSpec) -> Non
 # Bad input
 
 
+def test_same_episodes_are_the_same_bytes_at_any_time(
+    tmp_path: Path, task: TaskSpec, make_episodes: MakeEpisodes
+) -> None:
+    for name in ("first", "second"):
+        write_demos(tmp_path / name, task, make_episodes([5, 9, 7, 3, 8, 6, 4]), {})
+        time.sleep(1.1)  # HDF5 would record times in seconds
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
 def test_missing_file(tmp_path: Path, task: TaskSpec) -> None:
     assert "FILE: expected an HDF5 file, got nothing there" in message(tmp_path / "demos.hdf5", task)
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from inril.config import FigureConfig, FigureSpec, PlotConfig, SmoothingConfig
+from inril.config import FigureConfig, FigureSpec, MissingRun, PlotConfig, SmoothingConfig
 from inril.errors import InputError
 from inril.report import aggregate, figures
 
@@ -123,3 +123,24 @@ def test_table_of_another_figure_is_refused(write_run: WriteRun, figure_config: 
     other = figure_config.model_copy(update={"metrics": ("eval/success",)})
     with pytest.raises(InputError, match="panel a: expected rows of eval/success, got none"):
         figures.run(FigureSpec(budget="smoke", figure=other), table, [tmp_path / "fig.pdf"])
+
+
+def missing(m: int, seed: int) -> MissingRun:
+    return MissingRun(task="hopper", method="dppo", separation="surgery", m=m, seed=seed)
+
+
+def test_partial_figure_says_how_many_runs_it_shows_and_which_are_missing(
+    write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path
+) -> None:
+    table = build(write_run, figure_config, tmp_path, n_seeds=2)
+    runs = (missing(2, 2), missing(5, 0), missing(5, 1))
+    text = texts(drawn(FigureSpec(budget="smoke", figure=figure_config, missing=runs), table))
+    assert "2 seeds, 6 of 9 runs" in text
+    assert "Missing: hopper dppo m = 2 (seed 2), hopper dppo m = 5 (seed 0, 1)." in text.replace("\n", " ")
+
+
+def test_many_missing_runs_are_counted(write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path) -> None:
+    table = build(write_run, figure_config, tmp_path, n_seeds=1)
+    runs = tuple(missing(m, 0) for m in range(3, 10))
+    text = texts(drawn(FigureSpec(budget="smoke", figure=figure_config, missing=runs), table))
+    assert "Missing: 7 of the planned runs." in text
