@@ -114,6 +114,27 @@ def minutes(amount, per_minute):
     return 60 + amount // per_minute
 
 
+def shown(wildcards):
+    """Return what a figure shows, for its caption in the report."""
+    spec = figure_spec(wildcards)
+    runs = arms(wildcards.figure, wildcards.budget)
+    return {
+        "runs": f"{len(runs)} of {len(runs) + len(spec.missing)}",
+        "m_values": list(dict.fromkeys(str(run["m"]) for run in runs)),
+        "seeds": sorted({run["seed"] for run in runs}),
+        "env_steps": sorted({finetune_config(run).env_steps for run in runs}),
+        "columns": [f"({panel.label}) {panel.title}" for panel in spec.figure.panels],
+        "rows": list(spec.figure.metrics),
+    }
+
+
+def run_labels(wildcards):
+    """Return the columns by which the report lists a run; m is padded, since the page sorts them as text."""
+    m = "RL only" if wildcards.m == "inf" else wildcards.m.rjust(3)
+    names = ("task", "method", "separation")
+    return {name: wildcards[name] for name in names} | {"m": m, "seed": wildcards.seed}
+
+
 def growing(mem_mb):
     """Return a memory limit for clusters: more at each attempt, since the one before may have been killed for it."""
     return lambda wildcards, attempt: mem_mb * attempt

@@ -9,20 +9,6 @@ localrules:
     promote,
 
 
-def shown(wildcards):
-    """Return what a figure shows, for its caption in the report."""
-    spec = figure_spec(wildcards)
-    runs = arms(wildcards.figure, wildcards.budget)
-    return {
-        "runs": f"{len(runs)} of {len(runs) + len(spec.missing)}",
-        "m_values": list(dict.fromkeys(str(run["m"]) for run in runs)),
-        "seeds": sorted({run["seed"] for run in runs}),
-        "env_steps": sorted({finetune_config(run).env_steps for run in runs}),
-        "columns": [f"({panel.label}) {panel.title}" for panel in spec.figure.panels],
-        "rows": list(spec.figure.metrics),
-    }
-
-
 rule table:
     """Collect a figure's runs into one tidy table; knows nothing of looks."""
     input:

@@ -6,11 +6,6 @@ Beside them, and not an output, lies checkpoint/: what an interrupted job resume
 """
 
 
-def label_m(m):
-    """Return m as the report shows it; padded, since the page sorts labels as text."""
-    return "RL only" if m == "inf" else m.rjust(3)
-
-
 rule finetune:
     """Fine-tune one policy."""
     input:
@@ -24,13 +19,7 @@ rule finetune:
             caption="../workflow/report/settings.rst",
             category="Settings",
             subcategory="Fine-tuning",
-            labels=lambda w: {
-                "task": w.task,
-                "method": w.method,
-                "separation": w.separation,
-                "m": label_m(w.m),
-                "seed": w.seed,
-            },
+            labels=run_labels,
         ),
     log:
         f"{FINETUNE}/log.txt",
