@@ -143,7 +143,7 @@ def test_promoted_figure_belongs_to_the_default_budget(tmp_path: Path, snakemake
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, got 'huge'"),
+        ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, workstation, got 'huge'"),
         ({"m_values": "[0]"}, "m_values.0: expected greater than 0, got '0'"),
         ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
     ],
