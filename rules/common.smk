@@ -33,7 +33,7 @@ except InputError as error:
     raise SystemExit(f"error: {error}") from None
 
 
-# On what jobs compute is no param of theirs: a change runs nothing again.
+# On what jobs compute is among their resources, not their params: a change runs nothing again.
 EXECUTION = PROJECT.root.execution
 THREADS = max(PROJECT.root.torch_threads, EXECUTION.sim_threads)
 GPUS = int(EXECUTION.device == "cuda")

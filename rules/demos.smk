@@ -17,6 +17,7 @@ rule demos:
         "../environment.yml"
     threads: THREADS
     resources:
+        sim_threads=EXECUTION.sim_threads,
         mem_mb=growing(1500),
         runtime=60,
     params:
@@ -25,4 +26,4 @@ rule demos:
         expert=lambda w: expert_digest(w.task) if w.source == "generated" else None,
     shell:
         "python -m inril demos --config {params.config:q} --out {output:q} "
-        "--sim-threads {EXECUTION.sim_threads} &>> {log:q}"
+        "--sim-threads {resources.sim_threads} &>> {log:q}"

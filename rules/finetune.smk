@@ -29,6 +29,8 @@ rule finetune:
         "../environment.yml"
     threads: THREADS
     resources:
+        device=EXECUTION.device,
+        sim_threads=EXECUTION.sim_threads,
         mem_mb=growing(2500),
         gpu=GPUS,
         runtime=lambda w: minutes(finetune_config(w).env_steps, 15000),
@@ -39,4 +41,4 @@ rule finetune:
     shell:
         "python -m inril finetune --config {params.config:q} --demos {input.demos:q} --policy {input.policy:q} "
         "--out {params.out:q} --on-mismatch restart "
-        "--device {EXECUTION.device} --sim-threads {EXECUTION.sim_threads} &>> {log:q}"
+        "--device {resources.device} --sim-threads {resources.sim_threads} &>> {log:q}"

@@ -28,6 +28,8 @@ rule pretrain:
         "../environment.yml"
     threads: THREADS
     resources:
+        device=EXECUTION.device,
+        sim_threads=EXECUTION.sim_threads,
         mem_mb=growing(2500),
         gpu=GPUS,
         runtime=lambda w: minutes(
@@ -43,4 +45,4 @@ rule pretrain:
     shell:
         "python -m inril pretrain --config {params.config:q} --demos {input.demos:q} "
         "--out {params.out:q} --on-mismatch restart "
-        "--device {EXECUTION.device} --sim-threads {EXECUTION.sim_threads} &>> {log:q}"
+        "--device {resources.device} --sim-threads {resources.sim_threads} &>> {log:q}"
