@@ -200,10 +200,11 @@ def _facts(arms: Sequence[Arm], missing: Sequence[MissingRun]) -> str:
     runs = pd.concat([arm.runs for arm in arms])
     env_steps = _span(runs.groupby(["m", "seed"])["env_steps"].max())
     seeds = _span(pd.Series([_n_seeds(arm) for arm in arms]))
-    plural = "seed" if seeds == "1" else "seeds"
-    n_runs = sum(_n_seeds(arm) for arm in arms)
-    partial = f", {n_runs} of {n_runs + len(missing)} runs" if missing else ""
-    return f"{env_steps} env steps, {seeds} {plural}{partial}, {_span(_last(runs, RL_UPDATES))} RL updates"
+    amount = f"{seeds} {'seed' if seeds == '1' else 'seeds'}"
+    if missing:
+        n_runs = sum(_n_seeds(arm) for arm in arms)
+        amount = f"{n_runs} of {n_runs + len(missing)} runs"
+    return f"{env_steps} env steps, {amount}, {_span(_last(runs, RL_UPDATES))} RL updates"
 
 
 def _footnote(spec: FigureSpec, n_seeds: set[int]) -> str:

@@ -135,7 +135,7 @@ def test_partial_figure_says_how_many_runs_it_shows_and_which_are_missing(
     table = build(write_run, figure_config, tmp_path, n_seeds=2)
     runs = (missing(2, 2), missing(5, 0), missing(5, 1))
     text = texts(drawn(FigureSpec(budget="smoke", figure=figure_config, missing=runs), table))
-    assert "2 seeds, 6 of 9 runs" in text
+    assert " env steps, 6 of 9 runs, " in text
     assert "Missing: hopper dppo m = 2 (seed 2), hopper dppo m = 5 (seed 0, 1)." in text.replace("\n", " ")
 
 
