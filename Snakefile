@@ -48,7 +48,7 @@ rule all:
     """Every figure of the chosen budget."""
     default_target: True
     input:
-        [file for figure in PROJECT.root.figures for file in targets(figure)],
+        [file for figure in drawn() for file in targets(figure)],
 
 
 rule all_demos:

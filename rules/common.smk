@@ -59,7 +59,17 @@ def runs_of(figure, budget):
 
 def arms(figure, budget=PROJECT.budget_name):
     """Return the wildcards of a figure's runs."""
-    return [run._asdict() | {"budget": budget} for run in runs_of(figure, budget)]
+    runs = runs_of(figure, budget)
+    if not runs:
+        raise SystemExit(
+            f"error: figure {figure} of budget {budget}: expected a complete run, got none"
+        )
+    return [run._asdict() | {"budget": budget} for run in runs]
+
+
+def drawn():
+    """Return the figures of the chosen budget that have runs to show."""
+    return [f for f in PROJECT.root.figures if runs_of(f, PROJECT.budget_name)]
 
 
 def shown_figure(figure, budget):
@@ -67,10 +77,6 @@ def shown_figure(figure, budget):
     settings = PROJECT.root.figures[figure]
     runs = runs_of(figure, budget)
     panels = [p for p in settings.panels if any(p.holds(*run[:4]) for run in runs)]
-    if not panels:
-        raise SystemExit(
-            f"error: figure {figure} of budget {budget}: expected a complete run, got none"
-        )
     return settings.model_copy(update={"panels": tuple(panels)})
 
 
@@ -163,8 +169,7 @@ def metrics_of(run):
 
 def needed(file_of):
     """Return the files of one kind that the chosen budget's figures need, each once."""
-    figures = PROJECT.root.figures
-    return sorted({file_of(run) for figure in figures for run in arms(figure)})
+    return sorted({file_of(run) for figure in drawn() for run in arms(figure)})
 
 
 def figure_files(figure, budget=PROJECT.budget_name):
@@ -184,9 +189,7 @@ def promoted(wildcards):
 
 
 def targets(figure):
-    """Return what `all` makes of a figure with runs: at the top of results/ for the default budget."""
-    if not arms(figure):
-        return []
+    """Return what `all` makes of a figure: at the top of results/ for the default budget."""
     if PROJECT.budget_name == DEFAULT_BUDGET:
         return [f"results/{figure}.{suffix}" for suffix in figure_files(figure)]
     return list(figure_files(figure).values())

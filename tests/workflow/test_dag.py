@@ -140,6 +140,14 @@ def test_promoted_figure_belongs_to_the_default_budget(tmp_path: Path, snakemake
     assert done.stderr.splitlines()[-1] == expected
 
 
+@pytest.mark.parametrize("target", ["figures/fig8.pdf", "tables/gains_fig8.md"])
+def test_figure_without_complete_runs_is_refused(tmp_path: Path, snakemake: Snakemake, target: str) -> None:
+    done = snakemake(tmp_path, "--dry-run", f"results/smoke/{target}", runs="complete")
+    assert done.returncode == 1
+    expected = "error: figure fig8 of budget smoke: expected a complete run, got none"
+    assert done.stderr.splitlines()[-1] == expected
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
