@@ -171,7 +171,8 @@ def test_faults_of_jobs_and_of_the_node(cluster: Cluster, reference: Callable[[s
     damaged.write_bytes(b"no checkpoint")
     memory = "finetune:mem_mb=400 * attempt if wildcards.m == '10' else 2500"
     log = tmp_path / "log"
-    with cluster.snakemake(log, *cluster.targets("4", "5", "10"), "--set-resources", memory) as process:
+    options = ("--retries", "1", "--set-resources", memory)
+    with cluster.snakemake(log, *cluster.targets("4", "5", "10"), *options) as process:
         job = cluster.job_at_work("4")
         os.kill(int((cluster.folder / "slurmd.pid").read_text()), signal.SIGKILL)
         time.sleep(1)
@@ -186,6 +187,8 @@ def test_faults_of_jobs_and_of_the_node(cluster: Cluster, reference: Callable[[s
     assert_same_results(cluster.run("4"), reference("4"))
     assert_same_results(cluster.run("10"), reference("10"))
     assert {path.name for path in cluster.run("5").iterdir()} == {"checkpoint", "log.txt", ".holder"}
+    logs = (cluster.results / ".snakemake" / "slurm_logs").rglob("*.log")
+    assert any("exceeded memory limit" in path.read_text() for path in logs)
     assert "rule demos" not in text
     assert "rule pretrain" not in text
 
@@ -198,6 +201,7 @@ def test_snakemake_killed_and_settings_edited(
     with cluster.snakemake(log, target) as process:
         job = cluster.job_at_work("3")
         process.kill()
+    cluster.call("scontrol", "suspend", job)  # so that it cannot end before all this has been tried
     with cluster.snakemake(log, target) as process:
         assert process.wait() == 1
     assert "Directory cannot be locked" in log.read_text()
