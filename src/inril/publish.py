@@ -22,7 +22,7 @@ from inril.config import DEFAULT_BUDGET
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.project import Project, read_yaml
-from inril.published import MIRROR, PROVENANCE, adopt, is_incomplete, read_record
+from inril.published import MIRROR, PROVENANCE, adopt, is_unfinished, read_record
 
 REMOTE = "published"
 STORE = Path("published")
@@ -224,7 +224,7 @@ def _current(budget: str, phase: str, figures: Sequence[str]) -> Iterator[Path]:
         for row in csv.DictReader(plan, delimiter="\t")
         if row["rule"] in _RULES[phase] and row["plan"] == "no update"
     ]
-    sound = [output for output in outputs if read_record(output) and not is_incomplete(output)]
+    sound = [output for output in outputs if read_record(output) and not is_unfinished(output)]
     yield from _weights(sound) if phase == "weights" else sound
 
 

@@ -26,8 +26,8 @@ Record = dict[str, Any]
 
 MIRROR = Path("results", "published")
 PROVENANCE = ".provenance.json"
-CHECKPOINT = "checkpoint"  # of an unfinished run, in its folder
 
+_CHECKPOINT = "checkpoint"  # of an unfinished run, in its folder
 _RECORDS = Path(".snakemake", "metadata")
 _INCOMPLETE = Path(".snakemake", "incomplete")
 # In a local record: adopted and not made here; true once its file was put in place. Snakemake drops it when it makes
@@ -88,9 +88,9 @@ def read_record(output: Path) -> Record | None:
     return record and {key: value for key, value in record.items() if key != _ADOPTED}
 
 
-def is_incomplete(output: Path) -> bool:
-    """Tell whether a job is making an output, or was killed while it did."""
-    return _record_path(_INCOMPLETE, output).exists()
+def is_unfinished(output: Path) -> bool:
+    """Tell whether a job is making an output, or was interrupted while it did."""
+    return _record_path(_INCOMPLETE, output).exists() or (output.parent / _CHECKPOINT).exists()
 
 
 def _rank(item: Published) -> tuple[float, bool]:
@@ -101,7 +101,7 @@ def _rank(item: Published) -> tuple[float, bool]:
 def _is_own(item: Published) -> bool:
     record = _read(item.output)
     made_here = item.output.exists() if record is None else _ADOPTED not in record
-    return made_here or is_incomplete(item.output) or (item.output.parent / CHECKPOINT).exists()
+    return made_here or is_unfinished(item.output)
 
 
 def _adopt(item: Published) -> bool:

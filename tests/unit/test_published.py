@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inril.errors import InputError
-from inril.published import adopt, is_incomplete, read_record
+from inril.published import adopt, is_unfinished, read_record
 
 RUN = "results/smoke/finetune/hopper/dppo/surgery/m2/seed0"
 METRICS, POLICY = f"{RUN}/metrics.csv", f"{RUN}/policy.safetensors"
@@ -84,13 +84,14 @@ def test_own_record_wins_though_its_file_was_deleted() -> None:
 def test_run_in_progress_is_left_alone() -> None:
     publish(METRICS, "published")
     write(state_of(METRICS, "incomplete"), "{}")
-    assert is_incomplete(Path(METRICS))
+    assert is_unfinished(Path(METRICS))
     assert adopt() == 0
 
 
 def test_interrupted_run_is_left_alone() -> None:
     publish(METRICS, "published")
     write(f"{RUN}/checkpoint/current.safetensors")
+    assert is_unfinished(Path(METRICS))
     assert adopt() == 0
 
 

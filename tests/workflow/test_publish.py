@@ -164,7 +164,7 @@ def test_one_run_can_be_pulled_alone(origin: Path, tmp_path: Path, jobs: Plan) -
     root = clone(origin, tmp_path)
     make(root, "inril", "pull", f"results/published/{M2.relative_to('results')}")
     assert jobs(root, f"{M2}/metrics.csv") == set()
-    assert "finetune minf seed0" in jobs(root)
+    assert not (root / RL_ONLY).exists()
 
 
 @pytest.mark.parametrize("damage", ["lost", "changed"])
