@@ -230,3 +230,15 @@ def test_snakemake_killed_and_settings_edited(
     with cluster.snakemake(log, "--dry-run", target) as process:
         assert process.wait() == 0
     assert "Nothing to be done" in log.read_text()
+
+
+def test_job_stops_if_numerics_changed_since_it_was_submitted(cluster: Cluster) -> None:
+    submitted = next((cluster.results / ".snakemake" / "submitted").iterdir())
+    numerics = cluster.source / "src" / "inril" / "numerics.py"
+    numerics.write_text(numerics.read_text().replace('"surgery": 1', '"surgery": 1000'))
+    job = [sys.executable, "-m", "snakemake", "--mode", "remote", "--cores", "1", "--nolock", "--force"]
+    command = [*job, "--directory", str(cluster.results), *cluster.targets("3"), "--config", "budget=smoke"]
+    env = os.environ | {"INRIL_SUBMITTED": str(submitted)}
+    done = subprocess.run(command, cwd=cluster.source, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "numerics.py: expected the versions that this job was submitted with" in done.stderr.splitlines()[-1]
