@@ -37,7 +37,7 @@ smoke: env  ## the whole workflow in miniature, to results/smoke/
 	$(RUN) snakemake --cores $(CORES) results/smoke/figures/fig8.pdf --config budget=smoke
 
 test: env  ## all tests (PYTEST_ARGS="-m 'not slow'" for the quick ones)
-	$(RUN) python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+	$(RUN) python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: env  ## linters, formatters and types
 	$(RUN) ruff check .

@@ -276,7 +276,12 @@ def test_unknown_figure_is_refused(scene: Scene) -> None:
 def test_watching_ends_with_ctrl_c(scene: Scene) -> None:
     master, terminal = pty.openpty()
     args = ["--budget", "smoke", "--config-dir", str(scene.config_dir), "--results", str(scene.results)]
-    process = subprocess.Popen([*tiny.PROGRAM, "status", "--watch", *args], stdout=terminal, stderr=terminal)
+    process = subprocess.Popen(
+        [*tiny.PROGRAM, "status", "--watch", *args],
+        stdout=terminal,
+        stderr=terminal,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    )
     try:
         seen = b""
         while b"1 of 9 finished" not in seen:
