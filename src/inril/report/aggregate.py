@@ -51,6 +51,18 @@ def read_run(path: Path) -> pd.DataFrame:
     return frame.assign(metric=frame["split"] + "/" + frame["metric"])
 
 
+def rows_of(path: Path, frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the rows of one metric of a checked run that hold a number.
+
+    Raises:
+        InputError: there are none.
+    """
+    rows = frame[(frame["metric"] == metric) & frame["value"].notna()]
+    if rows.empty:
+        raise InputError(path, field="metric", expected=f"rows of {metric}", got="none")
+    return rows
+
+
 def build_table(spec: TableSpec, runs: dict[Path, pd.DataFrame]) -> pd.DataFrame:
     """Sort checked runs into panels.
 

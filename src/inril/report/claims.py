@@ -8,6 +8,8 @@ C6   RL alone degrades by then: slope of its evaluation return after `DECLINE_ST
 C11  RL alone raises the imitation loss: relative change of the held-out loss over the run.
 C12  interleaving controls it: that change minus that of RL only.
 C16  several m prevent the degradation: slope over the second half minus that of RL only, if RL only falls at all.
+rho  the two gradients oppose each other: their cosine, corrected for noise and 0 where noise hides it, averaged over
+     the iterations at which it was measured; rho is its negative (assumption 1).
 
 Arms are compared seed by seed: both started from the same pre-trained policy. Intervals are Student's t over seeds. A
 claim is supported or contradicted when its interval excludes 0.
@@ -23,12 +25,13 @@ import numpy as np
 import pandas as pd
 
 from inril.errors import InputError
-from inril.files import write_atomically
-from inril.report.aggregate import read_run
+from inril.report.aggregate import read_run, rows_of
 from inril.report.statistics import Array, t_interval
+from inril.report.tables import write_table
 
 DECLINE_STEPS = 4_000_000  # the paper's curve of RL only on Hopper falls from here on
 RL_ONLY = "inf"
+_HEADER = ("task", "method", "claim", "m", "measure", "per seed", "mean [95 %]", "verdict")
 
 
 class Curve(NamedTuple):
@@ -45,11 +48,13 @@ class Run(NamedTuple):
         returns: of evaluations on the way.
         il_loss: on held-out demonstrations.
         final_return: mean over the fresh episodes of the final policy.
+        cosine: mean of the corrected cosine of the two gradients.
     """
 
     returns: Curve
     il_loss: Curve
     final_return: float
+    cosine: float
 
 
 Arm = dict[int, Run]  # by seed
@@ -84,7 +89,7 @@ def run(metrics: Sequence[Path], out: Sequence[Path]) -> None:
 
     Args:
         metrics: metrics.csv of every run.
-        out: files to write, .csv or .md by suffix.
+        out: files to write, .csv, .html or .md by suffix.
 
     Raises:
         InputError: a file is unreadable or lacks a metric, or there are no RL-only runs to compare with.
@@ -101,9 +106,7 @@ def run(metrics: Sequence[Path], out: Sequence[Path]) -> None:
             raise InputError("--metrics", field=f"{task}, {method}", expected="runs of RL only", got="none")
         rows += [{"task": task, "method": method, **finding._asdict()} for finding in examine(arms)]
     findings = pd.DataFrame(rows)
-    for path in out:
-        text = to_markdown(findings) if path.suffix == ".md" else findings.to_csv(index=False)
-        write_atomically(path, text.encode())
+    write_table(findings, _HEADER, list(_cells(findings)), out)
 
 
 def examine(arms: dict[str, Arm]) -> Iterator[Finding]:
@@ -135,6 +138,9 @@ def examine(arms: dict[str, Arm]) -> Iterator[Finding]:
     for m, arm in joint.items():
         finding = _finding("C16", m, "the same, minus RL only", _compare(arm, rl_only, _more_slope), 1)
         yield finding if falls else finding._replace(verdict="not testable: no degradation to prevent")
+    for m, arm in {**joint, RL_ONLY: rl_only}.items():
+        cosine = {seed: run.cosine for seed, run in arm.items()}
+        yield _finding("rho", m, "cosine of the two gradients", cosine, -1)
 
 
 def relative_change(curve: Curve) -> float:
@@ -153,33 +159,27 @@ def second_half_slope(curve: Curve) -> float:
     return slope(curve, curve.steps[-1] / 2)
 
 
-def to_markdown(findings: pd.DataFrame) -> str:
-    """Render the table for people."""
-    header = "| task | method | claim | m | measure | per seed | mean [95 %] | verdict |"
-    lines = [header, "|" + " --- |" * (header.count("|") - 1)]
+def _cells(findings: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Yield the rows for people, one cell per entry of `_HEADER`."""
     for row in findings.to_dict("records"):
         arm = "RL only" if row["m"] == RL_ONLY else row["m"]
         told = np.isfinite(row["low"])
         interval = f"{row['estimate']:+.4g} [{row['low']:+.4g}, {row['high']:+.4g}]" if told else ""
         said = (row["measure"], row["per_seed"], interval, row["verdict"])
-        cells = (row["task"], row["method"], row["claim"], arm, *said)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        yield (row["task"], row["method"], row["claim"], arm, *said)
 
 
 def _read(path: Path, frame: pd.DataFrame) -> Run:
-    def rows(metric: str) -> pd.DataFrame:
-        chosen = frame[(frame["metric"] == metric) & frame["value"].notna()]
-        if chosen.empty:
-            raise InputError(path, field="metric", expected=f"rows of {metric}", got="none")
-        return chosen
-
     def curve(metric: str) -> Curve:
-        chosen = rows(metric)
-        return Curve(chosen["env_steps"].to_numpy(float), chosen["value"].to_numpy(float))
+        rows = rows_of(path, frame, metric)
+        return Curve(rows["env_steps"].to_numpy(float), rows["value"].to_numpy(float))
 
-    final_return = float(rows("report/episode_return")["value"].mean())
-    return Run(curve("eval/return"), curve("probe_holdout/il_loss"), final_return)
+    return Run(
+        returns=curve("eval/return"),
+        il_loss=curve("probe_holdout/il_loss"),
+        final_return=float(curve("report/episode_return").values.mean()),
+        cosine=float(curve("train/grad_cosine").values.mean()),
+    )
 
 
 def _gain(run: Run, rl_only: Run) -> float:

@@ -6,16 +6,15 @@ Both sides come from `report` episodes, fresh ones that took no part in choosing
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from inril.errors import InputError
-from inril.files import write_atomically
-from inril.report.aggregate import IL_UPDATES, RL_UPDATES, RUN, read_run
+from inril.report.aggregate import IL_UPDATES, RL_UPDATES, RUN, read_run, rows_of
 from inril.report.statistics import Array, hierarchical_gain
+from inril.report.tables import write_table
 
 _RETURNS = "report/episode_return"
 _IL_LOSS = "probe_holdout/il_loss"
@@ -31,11 +30,6 @@ _HEADER = (
     "final (per seed)",
     "gain [95 %]",
     "held-out IL loss",
-)
-_STYLE = (
-    "body {font: 13px sans-serif; margin: 1em} table {border-collapse: collapse} "
-    "th, td {padding: 0.4em 0.6em; text-align: left; white-space: nowrap} "
-    "th {border-bottom: 2px solid} td {border-bottom: 1px solid #ccc; font-variant-numeric: tabular-nums}"
 )
 
 
@@ -54,16 +48,7 @@ def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path])
         raise InputError("--pretrain", expected=f"{len(finetune)} files, one per run", got=str(len(pretrain)))
     pairs = [(path, read_run(path), before, read_run(before)) for path, before in zip(finetune, pretrain, strict=True)]
     table = pd.DataFrame([_row(arm, members) for arm, members in _by_arm(pairs)])
-    for path in out:
-        if path.suffix == ".csv":
-            text = table.to_csv(index=False)
-        elif path.suffix == ".md":
-            text = to_markdown(table)
-        elif path.suffix == ".html":
-            text = to_html(table)
-        else:
-            raise InputError(path, expected="a file name ending in .csv, .html or .md", got=path.suffix)
-        write_atomically(path, text.encode())
+    write_table(table, _HEADER, list(_cells(table)), out)
 
 
 Pair = tuple[Path, pd.DataFrame, Path, pd.DataFrame]
@@ -103,34 +88,11 @@ def _row(arm: tuple[str, ...], members: Sequence[Pair]) -> dict[str, object]:
 
 
 def _values(path: Path, frame: pd.DataFrame, metric: str) -> Array:
-    values = frame.loc[frame["metric"] == metric, "value"].to_numpy(float)
-    if not len(values):
-        raise InputError(path, field="metric", expected=f"rows of {metric}", got="none")
-    return values
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """Render the table for people: gains with their 95 % interval (bootstrap over seeds, then episodes)."""
-    rows = [_HEADER, ("---",) * len(_HEADER), *_cells(table)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def to_html(table: pd.DataFrame) -> str:
-    """Render the same as a page that needs nothing else."""
-    head = _html_row("th", _HEADER)
-    body = "".join(_html_row("td", row) for row in _cells(table))
-    return (
-        f'<!DOCTYPE html>\n<meta charset="utf-8">\n<style>{_STYLE}</style>\n'
-        f"<table>\n<thead>\n{head}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"
-    )
-
-
-def _html_row(tag: str, cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
+    return rows_of(path, frame, metric)["value"].to_numpy(float)
 
 
 def _cells(table: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    """Yield the rows as text, one cell per entry of `_HEADER`."""
+    """Yield the rows for people, gains with their 95 % interval (bootstrap over seeds, then episodes)."""
     for row in table.to_dict("records"):
         yield (
             row["task"],

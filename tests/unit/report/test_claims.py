@@ -10,6 +10,7 @@ from inril.report import claims
 from inril.report.aggregate import RUN_COLUMNS
 
 SEEDS = (0, 1, 2)
+METRICS = (("eval", "return"), ("probe_holdout", "il_loss"), ("report", "episode_return"), ("train", "grad_cosine"))
 
 
 def curve(last_step: float, change: float, start: float = 1000.0) -> claims.Curve:
@@ -25,6 +26,7 @@ def arm(final: float, il_rise: float, trend: float = 100.0, last_step: float = 1
             returns=curve(last_step, trend * (1 + 0.01 * seed)),
             il_loss=curve(last_step, il_rise + 0.001 * seed, start=1.0),
             final_return=final + seed,
+            cosine=-0.2 - 0.001 * seed,
         )
         for seed in SEEDS
     }
@@ -42,6 +44,7 @@ def test_claims_follow_the_curves() -> None:
     assert said["C5", ""] == said["C6", ""] == "not testable at this budget"
     assert said["C16", "inf"] == "no degradation shown"
     assert said["C16", "5"] == "not testable: no degradation to prevent"
+    assert said["rho", "inf"] == said["rho", "5"] == "supported"
 
 
 def test_long_runs_decide_about_the_decline() -> None:
@@ -78,7 +81,7 @@ def write_run(folder: Path, m: str, seed: int) -> Path:
     rows = [
         run | {"itr": itr, "env_steps": 100 * itr, "split": split, "metric": metric, "value": 1 + itr + seed}
         for itr in range(4)
-        for split, metric in (("eval", "return"), ("probe_holdout", "il_loss"), ("report", "episode_return"))
+        for split, metric in METRICS
     ]
     path = folder / f"{m}-{seed}.csv"
     pd.DataFrame(rows, columns=list(RUN_COLUMNS)).to_csv(path, index=False)

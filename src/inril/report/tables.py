@@ -1,0 +1,61 @@
+"""Tables for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from inril.errors import InputError
+from inril.files import write_atomically
+
+_STYLE = (
+    "body {font: 13px sans-serif; margin: 1em} table {border-collapse: collapse} "
+    "th, td {padding: 0.4em 0.6em; text-align: left; white-space: nowrap} "
+    "th {border-bottom: 2px solid} td {border-bottom: 1px solid #ccc; font-variant-numeric: tabular-nums}"
+)
+
+Row = Sequence[str]
+
+
+def write_table(table: pd.DataFrame, header: Row, rows: Sequence[Row], out: Sequence[Path]) -> None:
+    """Write a table in several formats.
+
+    Args:
+        table: all values, for .csv.
+        header: titles of the columns that people see.
+        rows: their cells, one per title.
+        out: files to write, .csv, .html or .md by suffix.
+
+    Raises:
+        InputError: another suffix; nothing was written to that file.
+    """
+    for path in out:
+        if path.suffix == ".csv":
+            text = table.to_csv(index=False)
+        elif path.suffix == ".md":
+            text = _markdown(header, rows)
+        elif path.suffix == ".html":
+            text = _html(header, rows)
+        else:
+            raise InputError(path, expected="a file name ending in .csv, .html or .md", got=path.suffix)
+        write_atomically(path, text.encode())
+
+
+def _markdown(header: Row, rows: Sequence[Row]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ("---",) * len(header), *rows))
+
+
+def _html(header: Row, rows: Sequence[Row]) -> str:
+    """Return a page that needs nothing else."""
+    body = "".join(_html_row("td", row) for row in rows)
+    return (
+        f'<!DOCTYPE html>\n<meta charset="utf-8">\n<style>{_STYLE}</style>\n'
+        f"<table>\n<thead>\n{_html_row('th', header)}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"
+    )
+
+
+def _html_row(tag: str, cells: Row) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
