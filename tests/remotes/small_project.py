@@ -69,6 +69,12 @@ class Project:
         shutil.copy(self._own_settings, clone._own_settings)
         return clone
 
+    def pulled(self, folder: Path) -> "Project":
+        """A clone into which everything was pulled."""
+        clone = self.clone(folder)
+        clone.must_dvc("pull")
+        return clone
+
     @property
     def _own_settings(self) -> Path:
         return self.folder / ".dvc" / "config.local"

@@ -27,17 +27,13 @@ def folder(path: Path) -> Remote:
 
 def test_push_to_a_folder_and_pull_from_it(project: Project, served: Path, tmp_path: Path) -> None:
     project.push(folder(served / "folder"))
-    clone = project.clone(tmp_path / "clone")
-    clone.must_dvc("pull")
-    assert clone.results() == project.results()
+    assert project.pulled(tmp_path / "clone").results() == project.results()
 
 
 def test_pull_from_the_web_server_of_the_folder(project: Project, remote: Remote, served: Path, tmp_path: Path) -> None:
     project.push(folder(served / "whole"))
     project.use(remote.at("whole"))
-    clone = project.clone(tmp_path / "clone")
-    clone.must_dvc("pull")
-    assert clone.results() == project.results()
+    assert project.pulled(tmp_path / "clone").results() == project.results()
 
 
 def test_a_push_over_http_fails(project: Project, remote: Remote) -> None:

@@ -55,9 +55,7 @@ def remote(
 
 def test_push_and_pull(project: Project, remote: Remote, tmp_path: Path) -> None:
     project.push(remote.at("whole"))
-    clone = project.clone(tmp_path / "clone")
-    clone.must_dvc("pull")
-    assert clone.results() == project.results()
+    assert project.pulled(tmp_path / "clone").results() == project.results()
 
 
 def test_a_lost_object_is_named_by_its_hash(project: Project, remote: Remote, tmp_path: Path) -> None:

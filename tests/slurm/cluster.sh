@@ -9,8 +9,11 @@ set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
 install() {
-    command -v munged slurmctld slurmd sbatch >/dev/null && return
-    local as_root=()
+    local program as_root=() missing=0
+    for program in munged slurmctld slurmd sbatch; do
+        command -v "$program" >/dev/null || missing=1 # one call for all would be content with any of them
+    done
+    ((missing)) || return 0
     if ((EUID)); then
         sudo -n true 2>/dev/null || cannot "expected SLURM, or root to install it, got neither"
         as_root=(sudo -n)

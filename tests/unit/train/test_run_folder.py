@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from other_process import running
 
 from inril.config import HoldoutConfig
 from inril.errors import InputError
@@ -59,20 +56,6 @@ def spoil(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-
-
-@contextmanager
-def other_process(path: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def current(path: Path) -> Path:
@@ -222,14 +205,14 @@ def test_finished_run_is_refused_and_nothing_overwritten(tmp_path: Path) -> None
 
 
 def test_folder_in_use_is_refused_to_another_process(tmp_path: Path) -> None:
-    with other_process(tmp_path) as process:
+    with running(HOLDER, tmp_path) as process:
         expected = f"RUN: expected a folder to work in alone, got one in use by process {process.pid} on "
         assert message(tmp_path).startswith(expected)
         assert message(tmp_path, on_mismatch="restart").startswith("RUN: expected a folder to work in alone")
 
 
 def test_folder_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
-    with other_process(tmp_path) as process:
+    with running(HOLDER, tmp_path) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
         with enter(tmp_path) as folder:

@@ -5,16 +5,14 @@ import logging
 import os
 import re
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from other_process import running
 
 from inril.errors import InputError
 from inril.train import run_lock
@@ -51,19 +49,6 @@ RACER = textwrap.dedent("""
     print("done", flush=True)
     sys.stdin.read()
 """)
-
-
-@contextmanager
-def running(script: str, *args: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", script, *map(str, args)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ | environment) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def killed_holder(folder: Path, machine: str = "") -> None:
