@@ -28,12 +28,13 @@ DEFAULT_BUDGET = "laptop"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
 Separation = Literal["none", "surgery"]
-Method = Literal["dppo", "dppo_bcloss", "dppo_demoloss", "ppo_gaussian"]
+Method = Literal["dppo", "dppo_bcloss", "dppo_demoloss", "dppo_noise", "ppo_gaussian"]
 # The algorithm behind each method: its `algo.kind`.
 ALGORITHMS: dict[Method, str] = {
     "dppo": "dppo",
     "dppo_bcloss": "dppo",
     "dppo_demoloss": "dppo",
+    "dppo_noise": "dppo",
     "ppo_gaussian": "ppo",
 }
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
@@ -334,6 +335,9 @@ class IlConfig(Model):
     granularity: Literal["network", "layer"] = Field("network", description="what is projected as one vector")
     probe_size: PositiveInt = Field(2048, description="fixed (obs, chunk, step, noise) tuples of the logged IL loss")
     diagnose_every: PositiveInt = Field(1, description="iterations between measurements of the gradients' angle")
+    source: Literal["demos", "noise"] = later(
+        "demos", description="noise: a control, joint steps get a random direction of the imitation gradient's norm"
+    )
 
 
 class FinetuneConfig(Model):

@@ -14,6 +14,7 @@ VERSIONS = {
     "dppo": 1,
     "bc_loss": 1,
     "ppo_gaussian": 1,
+    "noise": 1,
     "none": 1,
     "surgery": 1,
     "report": 1,
@@ -23,6 +24,7 @@ VERSIONS = {
 _PARTS = {
     "dppo_bcloss": ("dppo", "bc_loss"),
     "dppo_demoloss": ("dppo", "bc_loss"),
+    "dppo_noise": ("dppo", "noise"),
 }
 
 

@@ -15,7 +15,7 @@ from inril.envs import make
 from inril.policies.files import load_policy
 from inril.train import finetune, pretrain
 
-METHODS = ("dppo", "dppo_bcloss", "dppo_demoloss", "ppo_gaussian")
+METHODS = ("dppo", "dppo_bcloss", "dppo_demoloss", "dppo_noise", "ppo_gaussian")
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,10 @@ def test_interrupted_run_ends_like_an_uninterrupted_one(
             raise KeyboardInterrupt
         return iteration(self)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(finetune.Finetuning, "iteration", interrupt)
+    monkeypatch.setattr(finetune.Finetuning, "iteration", interrupt)
+    with pytest.raises(KeyboardInterrupt):
         finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
+    monkeypatch.undo()
     assert not (out / "metrics.csv").exists()
     finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
     for name in ("metrics.csv", "policy.safetensors"):

@@ -38,7 +38,7 @@ from inril.data.demo_file import Demos, Episode, write_demos
 from inril.data.generate import roll_out
 from inril.envs import make
 from inril.evaluate import evaluate
-from inril.interleave.separation import Joiner
+from inril.interleave.separation import Joiner, random_direction
 from inril.numerics import VERSIONS
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.report.statistics import hierarchical_gain, iqm, savgol, stratified_iqm, t_interval
@@ -186,6 +186,11 @@ def of_separation(separation: str) -> Values:
     return values
 
 
+def of_noise() -> Values:
+    direction = random_direction([torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])], torch.Generator().manual_seed(0))
+    return {f"component_{i}": value for i, value in enumerate(torch.cat([d.flatten() for d in direction]).tolist())}
+
+
 def of_expert() -> Values:
     config = ExpertConfig.model_validate(
         {
@@ -296,6 +301,7 @@ COMPUTE: dict[str, Callable[[], Values]] = {
     "dppo": lambda: of_algorithm("dppo"),
     "bc_loss": of_bc_loss,
     "ppo_gaussian": lambda: of_algorithm("ppo_gaussian"),
+    "noise": of_noise,
     "none": lambda: of_separation("none"),
     "surgery": lambda: of_separation("surgery"),
     "report": of_report,

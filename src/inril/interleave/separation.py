@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inril.algos.base import Info, Update
 from inril.config import IlConfig, Separation
+from inril.device import randn
 from inril.interleave.aggregators import Aggregator, make_aggregator
 
 
@@ -30,7 +31,13 @@ class Joiner:
         self.aggregator = make_aggregator(name, config.scale)
         self.per_layer = config.granularity == "layer"
 
-    def join(self, update: Update, il_parameters: Sequence[Tensor], il_loss: Callable[[], Tensor]) -> Info:
+    def join(
+        self,
+        update: Update,
+        il_parameters: Sequence[Tensor],
+        il_loss: Callable[[], Tensor],
+        noise: torch.Generator | None = None,
+    ) -> Info:
         """Replace the gradients in `.grad` by the joint direction.
 
         Parameters that imitation may not touch keep their reinforcement gradient.
@@ -39,13 +46,16 @@ class Joiner:
             update: its `backward` has been called.
             il_parameters: what imitation may touch.
             il_loss: computes the imitation loss.
+            noise: where it is given, a random direction drawn from it takes the place of the imitation gradient's.
 
         Returns:
-            Loss, norms and angle of this pair of gradients, each over all of the shared parameters.
+            Imitation loss, norms and angle of the pair of gradients that was joined, over all shared parameters.
         """
         g_rl = [_gradient(parameter) for parameter in il_parameters]
         loss = il_loss()
         g_il = list(torch.autograd.grad(loss, list(il_parameters)))
+        if noise is not None:
+            g_il = random_direction(g_il, noise)
         for group in self._groups(il_parameters):
             joint = combine(self.aggregator, [g_rl[i] for i in group], [g_il[i] for i in group])
             for i, gradient in zip(group, joint, strict=True):
@@ -78,6 +88,13 @@ def combine(aggregator: Aggregator, g_rl: Sequence[Tensor], g_il: Sequence[Tenso
     joint = aggregator(flatten(g_rl), flatten(g_il))
     parts = joint.split([tensor.numel() for tensor in g_rl])
     return [part.view_as(tensor) for part, tensor in zip(parts, g_rl, strict=True)]
+
+
+def random_direction(gradients: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
+    """Return a vector of the norm of all gradients together and of a uniformly random direction, cut up like them."""
+    noise = [randn(g.shape, generator, g.device).to(g.dtype) for g in gradients]
+    scale = flatten(gradients).norm() / flatten(noise).norm()
+    return [scale * part for part in noise]
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:

@@ -207,7 +207,7 @@ class Finetuning:
         if update.is_actor:
             shared = self.algorithm.il_parameters()
             if self.schedule.due(self.itr):
-                info |= self.joiner.join(update, shared, self._il_loss)
+                info |= self.joiner.join(update, shared, self._il_loss, self._il_noise())
             else:
                 info["grad_norm_rl"] = flatten([p.grad for p in shared if p.grad is not None]).norm().item()
         self._check_finite(update.name, info)
@@ -217,6 +217,11 @@ class Finetuning:
     def _il_loss(self) -> torch.Tensor:
         generator = torch_stream(self.cfg.seed, "il", self.schedule.n_il_updates)
         return self._il_loss_on_new_batch(generator)
+
+    def _il_noise(self) -> torch.Generator | None:
+        if self.cfg.il.source == "demos":
+            return None
+        return torch_stream(self.cfg.seed, "il_noise", self.schedule.n_il_updates)
 
     def _il_loss_on_new_batch(self, generator: torch.Generator) -> torch.Tensor:
         batch = self.demos.train.sample(generator, self.cfg.il.batch_size)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from inril.algos.base import Info, Update
 from inril.config import IlConfig
 from inril.errors import InputError
 from inril.interleave.aggregators import make_aggregator, upgrad
-from inril.interleave.separation import Joiner, combine, flatten
+from inril.interleave.separation import Joiner, combine, flatten, random_direction
 
 Make = Callable[..., IlConfig]
 
@@ -45,11 +46,11 @@ class Problem:
         shared = list(self.net.parameters())
         return list(torch.autograd.grad(self.rl_loss(), shared)), list(torch.autograd.grad(self.il_loss(), shared))
 
-    def join(self, joiner: Joiner) -> tuple[Info, list[Tensor]]:
+    def join(self, joiner: Joiner, noise: torch.Generator | None = None) -> tuple[Info, list[Tensor]]:
         update = self.update()
         update.zero_grad()
         update.backward()
-        info = joiner.join(update, list(self.net.parameters()), self.il_loss)
+        info = joiner.join(update, list(self.net.parameters()), self.il_loss, noise)
         return info, [p.grad for p in self.net.parameters() if p.grad is not None]
 
 
@@ -154,6 +155,35 @@ def test_joint_step_moves_the_parameters_against_the_joint_direction(il_config: 
     joint = flatten([p.grad.clone() for p in problem.net.parameters() if p.grad is not None])
     update.apply()
     torch.testing.assert_close(flatten([p.detach() for p in problem.net.parameters()]), before - 0.1 * joint)
+
+
+@pytest.mark.parametrize("separation", ["surgery", "none"])
+def test_noise_takes_the_place_of_the_imitation_gradient_at_its_norm(il_config: Make, separation: Any) -> None:
+    problem = Problem()
+    g_rl, g_il = (flatten(g) for g in problem.gradients())
+    joiner = Joiner(separation, il_config())
+    for seed in range(4):  # some of the directions conflict with g_rl, some do not
+        info, joint = problem.join(joiner, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        noise = flatten([torch.randn(p.shape, generator=generator).double() for p in problem.net.parameters()])
+        noise *= g_il.norm() / noise.norm()
+        torch.testing.assert_close(flatten(joint), joiner.aggregator(g_rl, noise))
+        assert info["grad_norm_il"] == pytest.approx(g_il.norm().item())
+        assert info["il_loss"] == pytest.approx(problem.il_loss().item())
+        assert info["joint_cosine"] == pytest.approx(torch.cosine_similarity(g_rl, noise, dim=0).item())
+        assert info["conflict_rate"] == (g_rl @ noise < 0)
+
+
+def test_random_directions_favour_none() -> None:
+    g = [torch.tensor([[3.0, 0.0], [0.0, 0.0]]), torch.tensor([4.0])]
+    generator = torch.Generator().manual_seed(0)
+    drawn = [random_direction(g, generator) for _ in range(4000)]
+    assert [part.shape for part in drawn[0]] == [(2, 2), (1,)]
+    noise = torch.stack([flatten(parts) for parts in drawn])
+    torch.testing.assert_close(noise.norm(dim=1), torch.full((4000,), 5.0))
+    # Mean 0 and covariance |g|^2 / P, with standard errors of 0.035 and 0.09 at most.
+    assert noise.mean(dim=0).abs().max() < 0.15
+    torch.testing.assert_close(noise.T @ noise / 4000, 5.0 * torch.eye(5), atol=0.4, rtol=0)
 
 
 def test_combining_keeps_shapes() -> None:
