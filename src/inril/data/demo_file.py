@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,7 @@ import inril
 from inril.config import HoldoutConfig, TaskSpec
 from inril.data.env_args import env_args, env_name
 from inril.data.hdf5 import Array, check_finite, check_shape, open_hdf5, read_array
+from inril.data.layout import check_total, dataset_shapes, demo_names, read_demo, read_env_args
 from inril.data.split import holdout_size, split_episodes
 from inril.errors import InputError
 from inril.files import write_atomically
@@ -37,7 +37,6 @@ from inril.types import FloatArray, IntArray
 
 Float32Array = npt.NDArray[np.float32]
 
-_DEMO_NAME = re.compile(r"demo_(\d+)")
 _REMAKE = "Delete the file and make the demonstrations again"
 
 
@@ -143,13 +142,13 @@ def read_demos(path: Path, task: TaskSpec) -> Demos:
     obs_parts = [f"obs/{key}" for key in task.obs_layout]
     with open_hdf5(path, hint=_REMAKE) as file:
         _check_task(file, path, task)
-        for name in _demo_names(file, path):
-            arrays = _read_demo(file, path, name, task)
+        for name in demo_names(file, path, _REMAKE):
+            arrays = read_demo(file, path, name, task, _REMAKE)
             _update_hash(digest, arrays)
             obs.append(np.concatenate([arrays[part] for part in obs_parts], axis=1, dtype=np.float32))
             action.append(arrays["actions"].astype(np.float32, copy=False))
         ends = np.cumsum([len(part) for part in obs], dtype=np.int64)
-        _check_total(file, path, int(ends[-1]))
+        check_total(file, path, int(ends[-1]), _REMAKE)
         recorded = file.attrs.get("content_sha256", "nothing there")
     if recorded != digest.hexdigest():
         expected = f"the hash of the arrays, {digest.hexdigest()}"
@@ -164,7 +163,7 @@ def demo_returns(path: Path) -> DemoReturns:
         InputError: as `read_demos`.
     """
     with open_hdf5(path, hint=_REMAKE) as file:
-        rewards = [read_array(file, path, f"data/{name}/rewards", (None,)) for name in _demo_names(file, path)]
+        rewards = [read_array(file, path, f"data/{name}/rewards", (None,)) for name in demo_names(file, path, _REMAKE)]
     returns = np.array([reward.sum(dtype=np.float64) for reward in rewards])
     return DemoReturns(returns, np.array([len(reward) for reward in rewards], dtype=np.int64))
 
@@ -182,17 +181,6 @@ def read_provenance(path: Path) -> dict[str, str | int | float]:
 def mean_return(episodes: Sequence[Episode]) -> float:
     """Return the mean undiscounted return, as the file will hold it."""
     return float(np.mean([episode.reward.sum(dtype=np.float64) for episode in episodes]))
-
-
-def _shapes(task: TaskSpec, n_steps: int | None) -> dict[str, tuple[int | None, ...]]:
-    """Return the shape of every dataset of a demonstration, in the order in which they are hashed."""
-    return {
-        "actions": (n_steps, task.action_dim),
-        **{f"obs/{key}": (n_steps, size) for key, size in task.obs_layout.items()},
-        "rewards": (n_steps,),
-        "dones": (n_steps,),
-        "states": (n_steps, None),
-    }
 
 
 def _episode_arrays(path: Path, task: TaskSpec, index: int, episode: Episode) -> dict[str, Array]:
@@ -213,7 +201,7 @@ def _episode_arrays(path: Path, task: TaskSpec, index: int, episode: Episode) ->
     }
     if episode.states is not None:
         arrays["states"] = np.asarray(episode.states)
-    shapes = _shapes(task, n_steps)
+    shapes = dataset_shapes(task, n_steps)
     for name, array in arrays.items():
         field = f"data/demo_{index}/{name}"
         check_shape(array.shape, shapes[name], path, field)
@@ -243,55 +231,9 @@ def _write_masks(file: h5py.File, n_episodes: int, masks: Mapping[str, Sequence[
         mask[part] = np.array([f"demo_{i}" for i in ids], dtype="S")
 
 
-def _data_group(file: h5py.File, path: Path) -> h5py.Group:
-    data = file.get("data")
-    if not isinstance(data, h5py.Group):
-        got = "nothing there" if data is None else "a dataset"
-        raise InputError(path, field="data", expected="a group", got=got, hint=_REMAKE)
-    return data
-
-
-def _demo_names(file: h5py.File, path: Path) -> list[str]:
-    """Return the names of the demonstrations in order of their numbers."""
-    names = list(_data_group(file, path))
-    if not names:
-        raise InputError(path, field="data", expected="at least one demonstration", got="none", hint=_REMAKE)
-    for name in names:
-        if not _DEMO_NAME.fullmatch(name):
-            raise InputError(path, field=f"data/{name}", expected="a name like demo_0", got=repr(name), hint=_REMAKE)
-    return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
-
-
-def _read_demo(file: h5py.File, path: Path, name: str, task: TaskSpec) -> dict[str, Array]:
-    group = f"data/{name}"
-    arrays: dict[str, Array] = {}
-    n_steps = None
-    for dataset, shape in _shapes(task, None).items():
-        if dataset == "states" and "states" not in file[group]:
-            continue
-        arrays[dataset] = read_array(file, path, f"{group}/{dataset}", (n_steps, *shape[1:]))
-        n_steps = len(arrays["actions"])
-    if not n_steps:
-        raise InputError(path, field=group, expected="at least one step", got="none", hint=_REMAKE)
-    if file[group].attrs.get("num_samples") != n_steps:
-        got = str(file[group].attrs.get("num_samples"))
-        raise InputError(path, field=f"{group}@num_samples", expected=str(n_steps), got=got, hint=_REMAKE)
-    return arrays
-
-
 def _check_task(file: h5py.File, path: Path, task: TaskSpec) -> None:
-    text = _data_group(file, path).attrs.get("env_args", "{}")
-    try:
-        env_args = json.loads(text)
-    except (ValueError, TypeError):
-        raise InputError(path, field="data@env_args", expected="JSON", got=repr(text), hint=_REMAKE) from None
-    name = env_args.get("env_name") if isinstance(env_args, dict) else None
+    found = read_env_args(file, path, _REMAKE)
+    name = found.get("env_name") if isinstance(found, dict) else None
     if name != env_name(task):
         got = "no task" if name is None else f"task {name!r}"
         raise InputError(path, field="data@env_args", expected=f"task {env_name(task)!r}", got=got)
-
-
-def _check_total(file: h5py.File, path: Path, n_steps: int) -> None:
-    total = file["data"].attrs.get("total")
-    if total != n_steps:
-        raise InputError(path, field="data@total", expected=str(n_steps), got=str(total), hint=_REMAKE)
