@@ -11,8 +11,9 @@ from typing import Any
 
 import inril
 from inril.config import TaskSpec
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
+from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS, RobomimicTask
 from inril.envs.robosuite_build import CONTROL_FREQ_HZ, CONTROLLER
+from inril.errors import InputError
 
 # Values of robomimic.envs.env_base.EnvType.
 _ROBOSUITE_TYPE = 1
@@ -21,9 +22,22 @@ _GYM_TYPE = 2
 LAYOUT_VERSION = "1.4.1"
 
 
+def robomimic_task(task: TaskSpec) -> RobomimicTask:
+    """Return what robosuite knows of a Robomimic task.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    if task.id not in ROBOMIMIC_TASKS:
+        raise InputError(
+            "demonstrations", field="task", expected=f"one of {', '.join(ROBOMIMIC_TASKS)}", got=repr(task.id)
+        )
+    return ROBOMIMIC_TASKS[task.id]
+
+
 def env_name(task: TaskSpec) -> str:
     """Return the name by which a file knows its task: robosuite's for a Robomimic task, else the task's id."""
-    return ROBOMIMIC_TASKS[task.id].env_name if task.suite == "robomimic" else task.id
+    return robomimic_task(task).env_name if task.suite == "robomimic" else task.id
 
 
 def env_args(task: TaskSpec) -> dict[str, Any]:
@@ -64,4 +78,4 @@ def _robosuite_kwargs(task: TaskSpec) -> dict[str, Any]:
 
 def robots_of(task: TaskSpec) -> list[str]:
     """Return the robots of a Robomimic task."""
-    return ["Panda"] * ROBOMIMIC_TASKS[task.id].n_arms
+    return ["Panda"] * robomimic_task(task).n_arms
