@@ -28,12 +28,15 @@ DEFAULT_BUDGET = "laptop"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
 Separation = Literal["none", "surgery"]
-Method = Literal["dppo", "dppo_bcloss", "dppo_demoloss", "ppo_gaussian"]
+Method = Literal["dppo", "dppo_bcloss", "dppo_demoloss", "idql", "idql_demos_actor", "idql_frozen", "ppo_gaussian"]
 # The algorithm behind each method: its `algo.kind`.
 ALGORITHMS: dict[Method, str] = {
     "dppo": "dppo",
     "dppo_bcloss": "dppo",
     "dppo_demoloss": "dppo",
+    "idql": "idql",
+    "idql_demos_actor": "idql",
+    "idql_frozen": "idql",
     "ppo_gaussian": "ppo",
 }
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
@@ -306,6 +309,30 @@ class DPPOConfig(PPOBase):
     bc_loss: BcLossConfig | None = later(None, description="imitation as a part of the actor's loss")
 
 
+class IDQLConfig(Model):
+    """Implicit diffusion Q-learning."""
+
+    kind: Literal["idql"] = "idql"
+    gamma: Fraction = Field(description="discount per chunk")
+    actor_lr: PositiveFloat
+    critic_lr: PositiveFloat = Field(description="of both critics")
+    batch_size: PositiveInt = Field(description="transitions of one gradient step")
+    replay_ratio: PositiveInt = Field(description="how often each new transition is used, on average")
+    buffer_rows: PositiveInt = Field(description="capacity of the replay buffer, in chunks of every environment")
+    reward_factor: PositiveFloat = Field(description="rewards are multiplied by it")
+    expectile: Fraction = Field(description="tau of the critic of observations")
+    n_samples: PositiveInt = Field(description="M, chunks proposed, of which one is executed")
+    explore_weight: Fraction = Field(description="of chunks with Q > V in training; others weigh 1 minus it")
+    target_rate: Fraction = Field(description="share by which the target critic moves at each update")
+    critic_warmup_itr: NonNegativeInt = Field(description="iterations in which only critics learn")
+    critic_network: NetworkConfig = Field(description="of chunks, two of them")
+    value_network: NetworkConfig = Field(description="of observations")
+    min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
+    randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
+    train_actor: bool = Field(True, description="false: the pre-trained policy proposes to the end (control)")
+    demo_fraction: Fraction = Field(0.0, description="demonstrations among what the actor imitates (control)")
+
+
 class ExpertConfig(Model):
     """Training of a demonstrator from scratch with Gaussian PPO, stopped at a wanted quality."""
 
@@ -354,7 +381,7 @@ class FinetuneConfig(Model):
     n_envs: PositiveInt = Field(description="E")
     n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
     reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
-    algo: DPPOConfig | PPOConfig = Field(discriminator="kind")
+    algo: DPPOConfig | IDQLConfig | PPOConfig = Field(discriminator="kind")
     il: IlConfig
     eval: EvalConfig
     holdout: HoldoutConfig = HoldoutConfig()

@@ -13,6 +13,7 @@ VERSIONS = {
     "finetune": 1,
     "dppo": 1,
     "bc_loss": 1,
+    "idql": 1,
     "ppo_gaussian": 1,
     "none": 1,
     "surgery": 1,
@@ -23,6 +24,8 @@ VERSIONS = {
 _PARTS = {
     "dppo_bcloss": ("dppo", "bc_loss"),
     "dppo_demoloss": ("dppo", "bc_loss"),
+    "idql_demos_actor": ("idql",),
+    "idql_frozen": ("idql",),
 }
 
 
