@@ -1,0 +1,130 @@
+"""Expert for Square: grasp the nut by its handle and thread it onto the square peg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inril.data.scripted import motion
+from inril.data.scripted.hand import Hand, Phase, Pose
+from inril.data.scripted.operator import Operator
+from inril.types import FloatArray
+
+if TYPE_CHECKING:
+    from inril.envs.scene import Scene
+
+_NUT = "SquareNut_main"
+_HANDLE = "SquareNut_handle_site"
+_PEG = "peg1"
+_QUARTER_TURN = np.pi / 2  # the nut and the peg look the same after one
+
+_CARRY_Z_M = 1.04  # the nut clears the peg
+_ALIGN_Z_M = 1.0
+_LIFTED_Z_M = 0.88
+_THREADED_Z_M = 0.948  # of the nut, just below the peg's top
+_FLOOR_Z_M = 0.85  # where lowering ends in any case
+_DONE_Z_M = 0.87  # of the nut; the task's own limit
+_LOST_Z_M = 0.7  # below the table's top
+
+_ALIGNED_M = 0.0025
+_ALIGNED_RAD = 0.03
+_LOWER_M = 0.004  # per step
+_MAX_YAW = 2.2  # of the gripper, before its last joint comes near its limit
+
+
+def demonstrate(scene: Scene, operator: Operator) -> Iterator[FloatArray]:
+    """Thread the nut onto the peg; what fails is tried again.
+
+    Args:
+        scene: Square, just reset.
+        operator: who does it.
+
+    Yields:
+        The next action (7,). Ends only when the nut has left the table.
+    """
+    hand = Hand(scene, 0, operator)
+    for n_failed in count():
+        yield from _grasp(scene, hand, n_failed)
+        yield from hand.reach(
+            Pose(motion.at_height(hand.pos, _CARRY_Z_M + 0.5 * operator.hover_m), hand.rot), tol_m=0.03
+        )
+        if scene.site_pos(_HANDLE)[2] > _LIFTED_Z_M:
+            yield from _carry(scene, hand)
+            yield from _thread(scene, hand)
+            yield from hand.open()
+            yield from hand.reach(Pose(motion.above(hand.pos, 0.12), hand.rot), tol_m=0.03)
+            if _is_threaded(scene):
+                yield from hand.stay()
+        else:
+            yield from hand.open()
+        if scene.body_pos(_NUT)[2] < _LOST_Z_M:
+            return
+
+
+def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Iterator[FloatArray]:
+    """Grasp the handle across, somewhere along its length."""
+    operator = hand.operator
+    aim = operator.aim(n_failed)
+    handle = scene.site_pos(_HANDLE) - scene.body_pos(_NUT)
+    direction = np.arctan2(handle[1], handle[0])
+    along = operator.jitter(0.01, 1)[0] * np.array([np.cos(direction), np.sin(direction), 0.0])
+    yaws = motion.equivalent_yaws(direction + np.pi / 2, hand.yaw, np.pi)
+    rot = motion.pointing_down(yaws[0] + aim.yaw_rad)
+
+    def grasp_point(height_m: float) -> FloatArray:
+        return motion.above(scene.site_pos(_HANDLE) + aim.offset_m + along, height_m)
+
+    yield from hand.reach(lambda: Pose(grasp_point(operator.hover_m), rot), tol_m=0.02, tol_rad=0.08)
+    yield from hand.reach(lambda: Pose(grasp_point(0.003), rot), tol_m=0.01, max_steps=40)
+    yield from hand.close()
+
+
+def _carry(scene: Scene, hand: Hand) -> Phase:
+    """Bring the nut over the peg, turned to one of the four ways in which it fits."""
+    operator = hand.operator
+    fits = motion.equivalent_yaws(0.0, motion.yaw(scene.body_rot(_NUT)), _QUARTER_TURN)
+    turns = [fit - motion.yaw(scene.body_rot(_NUT)) for fit in fits]
+    near, far = (hand.yaw + turn for turn in turns)
+    rot = motion.pointing_down(operator.choose(near, far) if abs(far) < _MAX_YAW else near)
+    detour = np.array([0.0, 0.5 * operator.side_m, 0.0])
+
+    def target() -> Pose:
+        pos = scene.body_pos(_PEG) + hand.pos - scene.body_pos(_NUT) + detour
+        return Pose(motion.at_height(pos, _CARRY_Z_M + 0.5 * operator.hover_m), rot)
+
+    return hand.reach(target, tol_m=0.03, tol_rad=0.15, max_steps=100)
+
+
+def _thread(scene: Scene, hand: Hand) -> Phase:
+    """Align the nut above the peg and lower it until it has caught.
+
+    The nut and not the gripper is aligned, by proportional and integral feedback: the grasp is never exact, and the arm
+    is left with an error.
+    """
+    bias = hand.operator.jitter(0.0015, 2)
+    integral = np.zeros(2)
+    n_aligned = 0
+    z = _ALIGN_Z_M
+    for _ in range(110):
+        error = (scene.body_pos(_PEG) - scene.body_pos(_NUT))[:2] + bias
+        turn = -motion.wrap(motion.yaw(scene.body_rot(_NUT)), _QUARTER_TURN)
+        lowering = n_aligned >= 3
+        if lowering:
+            z = max(z - _LOWER_M, _FLOOR_Z_M)
+        else:
+            aligned = np.linalg.norm(error) < _ALIGNED_M and abs(turn) < _ALIGNED_RAD
+            n_aligned = n_aligned + 1 if aligned else 0
+        integral = np.clip(integral + (0.02 if lowering else 0.06) * error, -0.03, 0.03)
+        pos = motion.at_height(hand.pos[:2] + 0.7 * error + integral, z)
+        yield hand.towards(Pose(pos, motion.pointing_down(hand.yaw + 1.5 * turn)), 0.6 if lowering else 1.0)
+        if lowering and (scene.body_pos(_NUT)[2] < _THREADED_Z_M or z <= _FLOOR_Z_M):
+            return True
+    return False
+
+
+def _is_threaded(scene: Scene) -> bool:
+    offset = scene.body_pos(_NUT) - scene.body_pos(_PEG)
+    return bool((np.abs(offset[:2]) < 0.03).all() and scene.body_pos(_NUT)[2] < _DONE_Z_M)
