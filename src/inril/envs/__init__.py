@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from inril.config import TaskSpec
 from inril.envs.base import BatchedEnv
 from inril.envs.gym_locomotion import GymLocomotion
 from inril.envs.gym_rules import HALFCHEETAH, HOPPER, WALKER2D
 from inril.envs.gymnasium_api import register_gymnasium
 from inril.errors import InputError
 
-__all__ = ["TASKS", "BatchedEnv", "make", "register_gymnasium"]
+__all__ = ["TASKS", "BatchedEnv", "make", "make_env", "register_gymnasium"]
 
 TASKS: dict[str, Callable[[int, int, int, int | None], BatchedEnv]] = {
     task.task_id: partial(GymLocomotion, task) for task in (HOPPER, WALKER2D, HALFCHEETAH)
@@ -40,6 +41,11 @@ def make(
         if size is not None and size < 1:
             raise InputError(f"environments of {task_id}", field=name, expected="at least 1", got=str(size))
     return TASKS[task_id](n_envs, act_steps, threads, max_episode_steps)
+
+
+def make_env(task: TaskSpec, n_envs: int, act_steps: int, threads: int = 1) -> BatchedEnv:
+    """Make the environments of a task as its settings describe it; arguments as in `make`."""
+    return make(task.id, n_envs, act_steps, threads, task.max_episode_steps)
 
 
 register_gymnasium()
