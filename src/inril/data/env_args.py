@@ -1,0 +1,94 @@
+"""What a demonstration file says about its environment: robomimic's `env_args`.
+
+A file of a Robomimic task carries those of robomimic's own v1.4.1 files, key for key, so that its users' tools build
+the same environment from it. The version states a layout, the order and signs of `obs/object`, and not which robosuite
+simulated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import inril
+from inril.config import TaskSpec
+
+# Values of robomimic.envs.env_base.EnvType.
+_ROBOSUITE_TYPE = 1
+_GYM_TYPE = 2
+
+ROBOSUITE_NAMES = {
+    "lift": "Lift",
+    "can": "PickPlaceCan",
+    "square": "NutAssemblySquare",
+    "transport": "TwoArmTransport",
+}
+LAYOUT_VERSION = "1.4.1"  # robosuite's, whose observations the whole project uses
+CONTROLLER = "OSC_POSE"
+ROBOT = "Panda"
+CONTROL_FREQ = 20  # Hz
+
+# The controller of the v1.4.1 files; they spell damping so, which robosuite ignores, its default being 1 as well.
+_CONTROLLER_CONFIG = {
+    "type": CONTROLLER,
+    "input_max": 1,
+    "input_min": -1,
+    "output_max": [0.05, 0.05, 0.05, 0.5, 0.5, 0.5],  # m and rad per control step
+    "output_min": [-0.05, -0.05, -0.05, -0.5, -0.5, -0.5],
+    "kp": 150,
+    "damping": 1,
+    "impedance_mode": "fixed",
+    "kp_limits": [0, 300],
+    "damping_limits": [0, 10],
+    "position_limits": None,
+    "orientation_limits": None,
+    "uncouple_pos_ori": True,
+    "control_delta": True,
+    "interpolation": None,
+    "ramp_ratio": 0.2,
+}
+
+
+def env_name(task: TaskSpec) -> str:
+    """Return the name by which a file knows its task: robosuite's for a Robomimic task, else the task's id."""
+    return ROBOSUITE_NAMES[task.id] if task.suite == "robomimic" else task.id
+
+
+def n_robots(task: TaskSpec) -> int:
+    """Return the number of robots of a Robomimic task."""
+    return sum(key.endswith("_eef_pos") for key in task.obs_layout)
+
+
+def env_args(task: TaskSpec) -> dict[str, Any]:
+    """Return the `env_args` of a task's demonstration files.
+
+    Source: robomimic's v1.4.1 files, as DPPO's cfg/robomimic/env_meta/ repeats them.
+    """
+    if task.suite == "robomimic":
+        return {
+            "env_name": env_name(task),
+            "env_version": LAYOUT_VERSION,
+            "type": _ROBOSUITE_TYPE,
+            "env_kwargs": _robosuite_kwargs(task),
+        }
+    kwargs = {"obs_dim": task.obs_dim, "action_dim": task.action_dim, "max_episode_steps": task.max_episode_steps}
+    return {"env_name": env_name(task), "type": _GYM_TYPE, "env_version": inril.__version__, "env_kwargs": kwargs}
+
+
+def _robosuite_kwargs(task: TaskSpec) -> dict[str, Any]:
+    robots = n_robots(task)
+    opposed = {"env_configuration": "single-arm-opposed"} if robots > 1 else {}
+    return {
+        "has_renderer": False,
+        "has_offscreen_renderer": False,
+        "ignore_done": True,
+        "use_object_obs": True,
+        "use_camera_obs": False,
+        "control_freq": CONTROL_FREQ,
+        "controller_configs": _CONTROLLER_CONFIG,
+        "robots": [ROBOT] * robots,
+        **opposed,
+        "camera_depths": False,
+        "camera_heights": 84,
+        "camera_widths": 84,
+        "reward_shaping": False,
+    }
