@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -212,12 +213,23 @@ class DemosConfig(Model):
         None, description="d4rl: checksum; null records the first download's, checked from then on"
     )
     max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
+    n_demos: PositiveInt | None = later(None, description="generated, robomimic: successful episodes to keep")
+    level: NonNegativeFloat | None = later(
+        None, description="generated, robomimic: 0 has machines demonstrate, 1 humans; above, it exaggerates"
+    )
+    max_demo_steps: PositiveInt | None = later(
+        None, description="generated, robomimic: environment steps after which an attempt has failed"
+    )
     torch_threads: TorchThreads = 1
 
     @model_validator(mode="after")
     def _check(self) -> DemosConfig:
         if self.task.suite == "gym" and self.n_steps is None:
             raise ValueError("n_steps, the number of steps to roll out")
+        scripted = {"n_demos": self.n_demos, "level": self.level, "max_demo_steps": self.max_demo_steps}
+        missing = [name for name, value in scripted.items() if value is None]
+        if self.task.suite == "robomimic" and self.source == "generated" and missing:
+            raise ValueError(f"{', '.join(missing)}: what the scripted experts need")
         return self
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 VERSIONS = {
     "expert": 1,
     "demos": 1,
+    "scripted": 1,
     "pretrain": 1,
     "evaluate": 1,
     "finetune": 1,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.hand import Hand, Pose
+from inril.data.scripted.hand import Hand, Phase, Pose
 from inril.data.scripted.operator import Operator
 from inril.types import FloatArray
 
@@ -50,7 +50,7 @@ def demonstrate(scene: Scene, operator: Operator) -> Iterator[FloatArray]:
             return
 
 
-def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Iterator[FloatArray]:
+def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Phase:
     operator = hand.operator
     aim = operator.aim(n_failed)
     rot = motion.pointing_down(_grasp_yaw(scene, hand) + 2 * aim.yaw_rad)
@@ -58,10 +58,7 @@ def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Iterator[FloatArray]:
     def can(height_m: float) -> FloatArray:
         return motion.above(scene.body_pos(_CAN) + aim.offset_m, height_m)
 
-    hover_m = 0.06 + operator.hover_m
-    yield from hand.reach(lambda: Pose(can(hover_m), rot), tol_m=0.02, tol_rad=0.1)
-    yield from hand.reach(lambda: Pose(can(0.0), rot), tol_m=0.012)
-    yield from hand.close()
+    return hand.grasp(can, rot, 0.06 + operator.hover_m)
 
 
 def _grasp_yaw(scene: Scene, hand: Hand) -> float:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Phase = Generator[FloatArray, None, bool]
 
 GRIP_STEPS = 12  # the fingers need 10 from open to closed
+_SETTLED_M = 0.003  # per step
 
 
 class Pose(NamedTuple):
@@ -99,6 +100,21 @@ class Hand:
             if near and np.linalg.norm(self.pos - before) < settle_m:
                 return True
         return False
+
+    def grasp(self, point: Callable[[float], FloatArray], rot: FloatArray, hover_m: float) -> Phase:
+        """Come from above, settle and close the fingers.
+
+        Args:
+            point: tells the point (3,) at a height over where the fingers shall close, afresh in every step.
+            rot: (3, 3) of the gripper.
+            hover_m: height to come from.
+        """
+        yield from self.reach(lambda: Pose(point(hover_m), rot), tol_m=0.02, tol_rad=0.1)
+        # Near its base an arm swings by centimetres; fingers that close before it rests push things away.
+        yield from self.reach(
+            lambda: Pose(point(0.0), rot), tol_m=0.012, tol_rad=0.15, max_steps=50, settle_m=_SETTLED_M
+        )
+        return (yield from self.close())
 
     def hold(self, n_steps: int) -> Phase:
         """Stay where the arm is."""

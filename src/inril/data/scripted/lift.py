@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.hand import Hand, Pose
+from inril.data.scripted.hand import Hand, Phase, Pose
 from inril.data.scripted.operator import Operator
 from inril.types import FloatArray
 
@@ -44,7 +44,7 @@ def demonstrate(scene: Scene, operator: Operator) -> Iterator[FloatArray]:
             return
 
 
-def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Iterator[FloatArray]:
+def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Phase:
     operator = hand.operator
     aim = operator.aim(n_failed)
     yaws = motion.equivalent_yaws(motion.yaw(scene.body_rot(_CUBE)), hand.yaw, np.pi / 2)
@@ -55,6 +55,4 @@ def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Iterator[FloatArray]:
         return motion.above(scene.body_pos(_CUBE) + aim.offset_m, height_m)
 
     yield from hand.reach(lambda: Pose(cube(operator.hover_m) + detour, rot), tol_m=0.02, tol_rad=0.3)
-    yield from hand.reach(lambda: Pose(cube(operator.hover_m), rot), tol_m=0.02, tol_rad=0.1)
-    yield from hand.reach(lambda: Pose(cube(-0.005), rot), tol_m=0.012, tol_rad=0.1)
-    yield from hand.close()
+    return (yield from hand.grasp(cube, rot, operator.hover_m))

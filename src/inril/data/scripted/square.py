@@ -24,14 +24,18 @@ _QUARTER_TURN = np.pi / 2  # the nut and the peg look the same after one
 _CARRY_Z_M = 1.04  # the nut clears the peg
 _ALIGN_Z_M = 1.0
 _LIFTED_Z_M = 0.88
-_THREADED_Z_M = 0.948  # of the nut, just below the peg's top
+_THREADED_Z_M = 0.94  # of the nut, a centimetre and a half below which the peg's top sticks out
 _FLOOR_Z_M = 0.85  # where lowering ends in any case
 _DONE_Z_M = 0.87  # of the nut; the task's own limit
 _LOST_Z_M = 0.7  # below the table's top
 
+_GRIP_M = 0.008  # from the handle's site outwards: the fingers need the part that sticks out of the nut
 _ALIGNED_M = 0.0025
+_ASTRAY_M = 0.01  # the hole leaves 7 mm to each side of the peg
 _ALIGNED_RAD = 0.03
+_STEADY_STEPS = 3
 _LOWER_M = 0.004  # per step
+_THREAD_STEPS = 150
 _MAX_YAW = 2.2  # of the gripper, before its last joint comes near its limit
 
 
@@ -64,22 +68,20 @@ def demonstrate(scene: Scene, operator: Operator) -> Iterator[FloatArray]:
             return
 
 
-def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Iterator[FloatArray]:
+def _grasp(scene: Scene, hand: Hand, n_failed: int) -> Phase:
     """Grasp the handle across, somewhere along its length."""
     operator = hand.operator
     aim = operator.aim(n_failed)
-    handle = scene.site_pos(_HANDLE) - scene.body_pos(_NUT)
-    direction = np.arctan2(handle[1], handle[0])
-    along = operator.jitter(0.01, 1)[0] * np.array([np.cos(direction), np.sin(direction), 0.0])
+    outwards = scene.site_pos(_HANDLE) - scene.body_pos(_NUT)
+    direction = np.arctan2(outwards[1], outwards[0])
+    along = (_GRIP_M + operator.jitter(0.004, 1)[0]) * np.array([np.cos(direction), np.sin(direction), 0.0])
     yaws = motion.equivalent_yaws(direction + np.pi / 2, hand.yaw, np.pi)
     rot = motion.pointing_down(yaws[0] + aim.yaw_rad)
 
-    def grasp_point(height_m: float) -> FloatArray:
+    def handle(height_m: float) -> FloatArray:
         return motion.above(scene.site_pos(_HANDLE) + aim.offset_m + along, height_m)
 
-    yield from hand.reach(lambda: Pose(grasp_point(operator.hover_m), rot), tol_m=0.02, tol_rad=0.08)
-    yield from hand.reach(lambda: Pose(grasp_point(0.003), rot), tol_m=0.01, max_steps=40)
-    yield from hand.close()
+    return hand.grasp(handle, rot, operator.hover_m)
 
 
 def _carry(scene: Scene, hand: Hand) -> Phase:
@@ -108,19 +110,20 @@ def _thread(scene: Scene, hand: Hand) -> Phase:
     integral = np.zeros(2)
     n_aligned = 0
     z = _ALIGN_Z_M
-    for _ in range(110):
+    for _ in range(_THREAD_STEPS):
         error = (scene.body_pos(_PEG) - scene.body_pos(_NUT))[:2] + bias
         turn = -motion.wrap(motion.yaw(scene.body_rot(_NUT)), _QUARTER_TURN)
-        lowering = n_aligned >= 3
+        distance = np.linalg.norm(error)
+        lowering = n_aligned >= _STEADY_STEPS and distance < _ASTRAY_M
         if lowering:
             z = max(z - _LOWER_M, _FLOOR_Z_M)
         else:
-            aligned = np.linalg.norm(error) < _ALIGNED_M and abs(turn) < _ALIGNED_RAD
-            n_aligned = n_aligned + 1 if aligned else 0
+            z = _ALIGN_Z_M
+            n_aligned = n_aligned + 1 if distance < _ALIGNED_M and abs(turn) < _ALIGNED_RAD else 0
         integral = np.clip(integral + (0.02 if lowering else 0.06) * error, -0.03, 0.03)
         pos = motion.at_height(hand.pos[:2] + 0.7 * error + integral, z)
         yield hand.towards(Pose(pos, motion.pointing_down(hand.yaw + 1.5 * turn)), 0.6 if lowering else 1.0)
-        if lowering and (scene.body_pos(_NUT)[2] < _THREADED_Z_M or z <= _FLOOR_Z_M):
+        if lowering and scene.body_pos(_NUT)[2] < _THREADED_Z_M:
             return True
     return False
 

@@ -7,7 +7,7 @@ dropped within reach is tried again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ def _take_lid_off(scene: Scene, giver: Hand) -> Phase:
         def handle(height_m: float, offset: FloatArray = aim.offset_m) -> FloatArray:
             return motion.above(scene.body_pos(_LID) + offset, _HANDLE_M + height_m)
 
-        yield from _grasp(giver, handle, rot, 0.01 + operator.hover_m)
+        yield from giver.grasp(handle, rot, 0.01 + operator.hover_m)
         yield from giver.reach(Pose(motion.above(giver.pos, 0.14), rot), tol_m=0.03)
         if scene.body_pos(_LID)[2] > _RIM_Z_M + 0.04:
             yield from giver.reach(Pose(motion.at_height(place, _CARRY_Z_M), rot), tol_m=0.03, tol_rad=0.3)
@@ -103,7 +103,7 @@ def _throw_trash(scene: Scene, taker: Hand) -> Phase:
         def cube(height_m: float, offset: FloatArray = aim.offset_m) -> FloatArray:
             return motion.above(scene.body_pos(_TRASH) + offset, height_m)
 
-        yield from _grasp(taker, cube, rot, 0.12 + operator.hover_m)
+        yield from taker.grasp(cube, rot, 0.12 + operator.hover_m)
         yield from taker.reach(Pose(motion.at_height(taker.pos, 1.08), rot), tol_m=0.03)
         if scene.body_pos(_TRASH)[2] > _RIM_Z_M:
             over = scene.body_pos(_TRASH_BIN) + np.append(operator.jitter(0.02, 2), 0)
@@ -126,7 +126,7 @@ def _bring_to_taker(scene: Scene, giver: Hand, taker: Hand, n_failed: int) -> Ge
     phases = (giver, _pick(scene, giver, _GIVER_GRASP_M, n_failed)), (taker, _retreat(taker, _TAKER_WAITS))
     if not all((yield from together(*phases))):
         return False
-    yield from together((giver, _present(giver)), (taker, taker.hold(1)))
+    yield from together((giver, _present(giver)), (taker, taker.hold(0)))
     return (yield from _hand_over(scene, giver, taker, n_failed))
 
 
@@ -138,7 +138,7 @@ def _pick(scene: Scene, hand: Hand, along_m: float, n_failed: int) -> Phase:
         return motion.above(scene.body_pos(_HAMMER) + along_m * _hammer_axis(scene) + aim.offset_m, height_m)
 
     rot = motion.pointing_down(_across_hammer(scene, hand) + aim.yaw_rad)
-    yield from _grasp(hand, point, rot, 0.12 + hand.operator.hover_m)
+    yield from hand.grasp(point, rot, 0.12 + hand.operator.hover_m)
     # Faster, and the head's weight turns the hammer in the fingers.
     yield from hand.reach(Pose(motion.at_height(hand.pos, 1.12), rot), tol_m=0.03, speed=0.4)
     if scene.body_pos(_HAMMER)[2] > _RIM_Z_M:
@@ -162,13 +162,13 @@ def _hand_over(scene: Scene, giver: Hand, taker: Hand, n_failed: int) -> Generat
         return motion.above(scene.body_pos(_HAMMER) + _TAKER_GRASP_M * _hammer_axis(scene) + aim.offset_m, height_m)
 
     rot = motion.pointing_down(_across_hammer(scene, taker) + aim.yaw_rad)
-    yield from together((giver, giver.hold(1)), (taker, _grasp(taker, point, rot, 0.1)))
-    yield from together((giver, giver.open()), (taker, taker.hold(1)))
+    yield from together((giver, giver.hold(0)), (taker, taker.grasp(point, rot, 0.1)))
+    yield from together((giver, giver.open()), (taker, taker.hold(0)))
     rise = giver.reach(Pose(motion.above(giver.pos, 0.12), giver.rot), tol_m=0.03, max_steps=30)
-    yield from together((giver, rise), (taker, taker.hold(1)))
+    yield from together((giver, rise), (taker, taker.hold(0)))
     if scene.body_pos(_HAMMER)[2] > _RIM_Z_M:
         return True
-    yield from together((giver, giver.hold(1)), (taker, taker.open()))
+    yield from together((giver, giver.hold(0)), (taker, taker.open()))
     return False
 
 
@@ -181,21 +181,6 @@ def _deposit(scene: Scene, taker: Hand) -> Phase:
     yield from taker.reach(Pose(motion.at_height(over, 0.88), rot), tol_m=0.03, max_steps=50)
     yield from taker.open()
     return (yield from _rise(taker))
-
-
-def _grasp(hand: Hand, point: Callable[[float], FloatArray], rot: FloatArray, hover_m: float) -> Phase:
-    """Come from above, settle and close the fingers.
-
-    Args:
-        hand: that grasps.
-        point: tells the point at a height over where the fingers shall close.
-        rot: of the gripper.
-        hover_m: height to come from.
-    """
-    yield from hand.reach(lambda: Pose(point(hover_m), rot), tol_m=0.02, tol_rad=0.12)
-    # Near its base an arm swings by centimetres; fingers that close before it rests push things away.
-    yield from hand.reach(lambda: Pose(point(0.0), rot), tol_m=0.012, tol_rad=0.15, max_steps=60, settle_m=0.002)
-    return (yield from hand.close())
 
 
 def _rise(hand: Hand) -> Phase:
