@@ -22,6 +22,7 @@ _QUARTER_M = np.array([0.0975, 0.1225])  # from the bin's centre to that of the 
 _CARRY_Z_M = 1.12
 _LIFTED_Z_M = 0.95
 _LOST_Z_M = 0.7  # below both bins
+_DROPPED_M = 0.1  # from the gripper to the can's centre
 _LYING = 0.7  # vertical part of the can's axis below which it lies
 
 
@@ -41,7 +42,7 @@ def demonstrate(scene: Scene, operator: Operator) -> Iterator[FloatArray]:
         yield from _grasp(scene, hand, n_failed)
         yield from hand.reach(Pose(motion.at_height(hand.pos, _CARRY_Z_M + operator.hover_m), hand.rot), tol_m=0.03)
         if scene.body_pos(_CAN)[2] > _LIFTED_Z_M:
-            yield from _place(hand, quarter)
+            yield from _place(scene, hand, quarter)
             if _is_placed(scene):
                 yield from hand.stay()
         else:
@@ -69,17 +70,20 @@ def _grasp_yaw(scene: Scene, hand: Hand) -> float:
     return motion.equivalent_yaws(np.arctan2(axis[1], axis[0]) + np.pi / 2, hand.yaw, np.pi)[0]
 
 
-def _place(hand: Hand, quarter: FloatArray) -> Iterator[FloatArray]:
-    """Carry the can over its quarter, lower it, let go and retreat."""
+def _place(scene: Scene, hand: Hand, quarter: FloatArray) -> Iterator[FloatArray]:
+    """Carry the can over its quarter, lower it, let go and retreat; stop where it is lost on the way."""
     operator = hand.operator
-    # With the arm stretched this far the controller is left with an error of several centimetres.
+
+    def lost() -> bool:
+        return bool(np.linalg.norm(hand.pos - scene.body_pos(_CAN)) > _DROPPED_M)
+
     via = motion.at_height(quarter + np.array([0.0, operator.side_m]), _CARRY_Z_M + operator.hover_m)
-    yield from hand.reach(Pose(via, hand.rot), tol_m=0.07)
     release_z = 0.9 + abs(operator.jitter(0.05, 1)[0])
-    yield from hand.reach(Pose(motion.at_height(quarter, release_z), hand.rot), tol_m=0.055, max_steps=40)
+    carried = yield from hand.reach(Pose(via, hand.rot), tol_m=0.07, lost=lost)
+    if carried:
+        yield from hand.reach(Pose(motion.at_height(quarter, release_z), hand.rot), tol_m=0.055, max_steps=40, lost=lost)
     yield from hand.open()
     yield from hand.reach(Pose(motion.above(hand.pos, 0.15), hand.rot), tol_m=0.03)
-    yield from hand.hold(10)
 
 
 def _is_placed(scene: Scene) -> bool:

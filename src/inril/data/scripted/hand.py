@@ -22,6 +22,9 @@ Phase = Generator[FloatArray, None, bool]
 
 GRIP_STEPS = 12  # the fingers need 10 from open to closed
 _SETTLED_M = 0.003  # per step
+_STALLED_M = 0.003  # per step
+_PUSH = 0.1  # per step in which the arm stalls
+_RELAX = 0.9
 
 
 class Pose(NamedTuple):
@@ -66,10 +69,17 @@ class Hand:
         """Angle of the fingers' line about the vertical."""
         return motion.yaw(self.rot)
 
-    def towards(self, target: Pose, speed: float = 1.0) -> FloatArray:
-        """Return the next action (7,) on the way to a pose, as this operator commands it."""
-        action = motion.arm_action(self.pos, self.rot, *target, self._grip, speed * self.operator.speed)
-        action[:6] += self.operator.tremor(self._arm, float(np.abs(action[:6]).max()))
+    def towards(self, target: Pose, speed: float, push: FloatArray | float = 0.0) -> FloatArray:
+        """Return the next action (7,) on the way to a pose, as this operator commands it.
+
+        Args:
+            target: the pose.
+            speed: limit on the move and on the turn, in (0, 1].
+            push: (3,) added to the move, beyond the limit.
+        """
+        action = motion.arm_action(self.pos, self.rot, *target, self._grip, speed)
+        action[:3] += push
+        action[:6] += self.operator.tremor(self._arm, min(float(np.abs(action[:6]).max()), 1.0))
         return np.clip(action, -1, 1)
 
     def reach(
@@ -81,24 +91,34 @@ class Hand:
         max_steps: int = 80,
         speed: float = 1.0,
         settle_m: float = np.inf,
+        lost: Callable[[], bool] = lambda: False,
     ) -> Phase:
-        """Move to a pose, at least one step.
+        """Move to a pose, at least one step. Where the arm stalls on the way, push harder.
 
         Args:
             target: the pose, or what tells it afresh in every step.
             tol_m: distance at which it counts as reached.
             tol_rad: angle at which it counts as reached.
-            max_steps: after which the phase ends wherever the arm is.
+            max_steps: after which the phase ends wherever the arm is, for an operator at full speed; others take
+                longer.
             speed: share of the operator's speed limit.
             settle_m: the arm has arrived only when it moves less than this in a step.
+            lost: tells that there is no point in going on.
         """
-        for _ in range(max_steps):
+        push = np.zeros(3)
+        for _ in range(round(max_steps / self.operator.speed)):
             goal = target() if callable(target) else target
             before = self.pos
-            yield self.towards(goal, speed)
-            near = np.linalg.norm(goal.pos - self.pos) < tol_m and motion.angle_between(goal.rot, self.rot) < tol_rad
-            if near and np.linalg.norm(self.pos - before) < settle_m:
+            yield self.towards(goal, speed * self.operator.speed, push)
+            if lost():
+                return False
+            way, moved = goal.pos - self.pos, np.linalg.norm(self.pos - before)
+            near = np.linalg.norm(way) < tol_m and motion.angle_between(goal.rot, self.rot) < tol_rad
+            if near and moved < settle_m:
                 return True
+            # Stretched or near its base, the arm stops centimetres short of where a small action sends it.
+            stalls = moved < _STALLED_M and np.linalg.norm(way) > tol_m
+            push = motion.limit(push + _PUSH * way / np.linalg.norm(way), 1.0) if stalls else _RELAX * push
         return False
 
     def grasp(self, point: Callable[[float], FloatArray], rot: FloatArray, hover_m: float) -> Phase:
@@ -120,7 +140,7 @@ class Hand:
         """Stay where the arm is."""
         pose = self.pose
         for _ in range(n_steps):
-            yield self.towards(pose)
+            yield self.towards(pose, 1.0)
         return True
 
     def close(self) -> Phase:
@@ -135,7 +155,7 @@ class Hand:
         """Stay where the arm is for good."""
         pose = self.pose
         while True:
-            yield self.towards(pose)
+            yield self.towards(pose, 1.0)
 
     def _move_fingers(self, grip: float) -> Phase:
         self._grip = grip
