@@ -20,10 +20,9 @@ FINETUNE = str(
 
 
 @lru_cache
-def project(budget, source=None):
+def project(budget):
     """Return the settings under a budget, whichever one is chosen, so that paths alone tell what is meant."""
-    chosen = {"budget": budget} | ({"demo_source": source} if source else {})
-    return Project(CONFIG_DIR, config | chosen)
+    return Project(CONFIG_DIR, config | {"budget": budget})
 
 
 try:
@@ -148,7 +147,15 @@ def growing(mem_mb):
 
 def demos_of(run):
     """Return a run's demonstrations, from the chosen source."""
-    return DEMOS.format(**run, source=PROJECT.root.demo_source)
+    return DEMOS.format(**run, source=PROJECT.demo_source(run["task"]))
+
+
+def demos_config(wildcards):
+    """Resolve the demonstrations that a path names; not every source has every task."""
+    try:
+        return project(wildcards.budget).demos(wildcards.task, wildcards.source)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 def policy_of(run):

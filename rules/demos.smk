@@ -1,6 +1,6 @@
 """Demonstrations.
 
-In: the shipped demonstrator (`generated`), or nothing but an address (`d4rl`).
+In: the shipped demonstrator (`generated`), or nothing but an address (`d4rl`, `robomimic`).
 Out: one robomimic-style HDF5 file per task and source.
 """
 
@@ -21,7 +21,7 @@ rule demos:
         mem_mb=growing(1500),
         runtime=60,
     params:
-        config=lambda w: project(w.budget, w.source).demos(w.task).model_dump_json(),
+        config=lambda w: demos_config(w).model_dump_json(),
         numerics=versions("demos"),
         expert=lambda w: expert_digest(w.task) if w.source == "generated" else None,
     shell:

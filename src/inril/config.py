@@ -33,11 +33,13 @@ Method = Literal["dppo", "ppo_gaussian"]
 # The algorithm behind each method: its `algo.kind`.
 ALGORITHMS: dict[Method, str] = {"dppo": "dppo", "ppo_gaussian": "ppo"}
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
-DemoSource = Literal["generated", "d4rl"]
+DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]
 Suite = Literal["gym", "robomimic"]
 Sim = Literal["fast", "stock"]
 Metric = Literal["return", "success"]
+# Sources that have demonstrations of a suite's tasks.
+SOURCES: dict[Suite, tuple[DemoSource, ...]] = {"gym": ("generated", "d4rl"), "robomimic": ("generated", "robomimic")}
 AggregatorName = Literal[
     "upgrad",
     "mean",
@@ -208,9 +210,10 @@ class DemosConfig(Model):
     )
     seed: NonNegativeInt = Field(0, description="generated: seed of environments and actions")
     n_envs: PositiveInt = Field(32, description="generated: environments side by side")
-    url: str | None = Field(None, description="d4rl: address; null takes the one that d4rl names")
+    quality: Literal["mh", "ph"] = later("mh", description="robomimic: several humans (300 episodes), or one (200)")
+    url: str | None = Field(None, description="downloads: address; null takes the one that d4rl or robomimic names")
     sha256: str | None = Field(
-        None, description="d4rl: checksum; null records the first download's, checked from then on"
+        None, description="downloads: checksum; null records the first download's, checked from then on"
     )
     max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
     n_demos: PositiveInt | None = later(None, description="generated, robomimic: successful episodes to keep")
@@ -226,6 +229,8 @@ class DemosConfig(Model):
     def _check(self) -> DemosConfig:
         if self.task.suite == "gym" and self.n_steps is None:
             raise ValueError("n_steps, the number of steps to roll out")
+        if self.source not in SOURCES[self.task.suite]:
+            raise ValueError(f"a source of {self.task.suite} tasks: {' or '.join(SOURCES[self.task.suite])}")
         scripted = {"n_demos": self.n_demos, "level": self.level, "max_demo_steps": self.max_demo_steps}
         missing = [name for name, value in scripted.items() if value is None]
         if self.task.suite == "robomimic" and self.source == "generated" and missing:

@@ -25,6 +25,11 @@ def versions(*parts: str) -> dict[str, int]:
     return {part: VERSIONS[part] for part in parts}
 
 
+def demos_versions(suite: str, source: str) -> dict[str, int]:
+    """Return the versions of what demonstrations of a suite's task from a source are made with."""
+    return versions("demos", "scripted") if (suite, source) == ("robomimic", "generated") else versions("demos")
+
+
 def finetune_versions(method: str, separation: str, m: str | int) -> dict[str, int]:
     """Return the versions of what a fine-tuning run computes with; RL only separates nothing."""
     interleaving = () if m == "inf" else (separation,)

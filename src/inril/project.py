@@ -18,8 +18,10 @@ import yaml
 from pydantic import ValidationError
 
 from inril.config import (
+    SOURCES,
     Axes,
     DemosConfig,
+    DemoSource,
     DiffusionConfig,
     DPPOConfig,
     ExpertConfig,
@@ -125,9 +127,15 @@ class Project:
         """Resolve the training of a task's demonstrator."""
         return validate(ExpertConfig, [*self._layers(task, "expert"), *self._of_budget(task, "expert")])
 
-    def demos(self, task: str) -> DemosConfig:
-        """Resolve a task's demonstrations."""
-        chosen = (self.config_dir / "config.yaml", {"source": self.root.demo_source, **self._threads})
+    def demo_source(self, task: str) -> DemoSource:
+        """Return where a task's demonstrations come from: the chosen source if it has such tasks, else generated."""
+        return self.root.demo_source if self.root.demo_source in self._sources(task) else "generated"
+
+    def demos(self, task: str, source: DemoSource | None = None) -> DemosConfig:
+        """Resolve a task's demonstrations, by default those of its source."""
+        source = source or self.demo_source(task)
+        _require(f"demonstrations of {task}", source, self._sources(task))
+        chosen = (self.config_dir / "config.yaml", {"source": source, **self._threads})
         return validate(DemosConfig, [*self._layers(task, "demos"), *self._of_budget(task, "demos"), chosen])
 
     def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
@@ -197,6 +205,10 @@ class Project:
     @property
     def _threads(self) -> dict[str, int]:
         return {"torch_threads": self.root.torch_threads}
+
+    def _sources(self, task: str) -> tuple[DemoSource, ...]:
+        suite = self._read("tasks", task)[1]["task"].get("suite")
+        return SOURCES.get(suite, get_args(DemoSource))
 
     def _of_budget(self, task: str, *section: str) -> list[Layer]:
         return [self._part(self.budget, *section), self._part(self.budget, "tasks", task, *section)]

@@ -1,8 +1,8 @@
 """What a demonstration file says about its environment: robomimic's `env_args`.
 
 A file of a Robomimic task carries those of robomimic's own v1.4.1 files, key for key, so that its users' tools build
-the same environment from it. The version states a layout, the order and signs of `obs/object`, and not which robosuite
-simulated.
+the same environment from it. The version there states a layout, the order and signs of `obs/object`, and not which
+robosuite simulated.
 """
 
 from __future__ import annotations
@@ -22,14 +22,11 @@ ROBOSUITE_NAMES = {
     "square": "NutAssemblySquare",
     "transport": "TwoArmTransport",
 }
-LAYOUT_VERSION = "1.4.1"  # robosuite's, whose observations the whole project uses
-CONTROLLER = "OSC_POSE"
+LAYOUT_VERSION = "1.4.1"
 ROBOT = "Panda"
 CONTROL_FREQ = 20  # Hz
-
-# The controller of the v1.4.1 files; they spell damping so, which robosuite ignores, its default being 1 as well.
-_CONTROLLER_CONFIG = {
-    "type": CONTROLLER,
+CONTROLLER: dict[str, Any] = {
+    "type": "OSC_POSE",
     "input_max": 1,
     "input_min": -1,
     "output_max": [0.05, 0.05, 0.05, 0.5, 0.5, 0.5],  # m and rad per control step
@@ -53,11 +50,6 @@ def env_name(task: TaskSpec) -> str:
     return ROBOSUITE_NAMES[task.id] if task.suite == "robomimic" else task.id
 
 
-def n_robots(task: TaskSpec) -> int:
-    """Return the number of robots of a Robomimic task."""
-    return sum(key.endswith("_eef_pos") for key in task.obs_layout)
-
-
 def env_args(task: TaskSpec) -> dict[str, Any]:
     """Return the `env_args` of a task's demonstration files.
 
@@ -75,8 +67,8 @@ def env_args(task: TaskSpec) -> dict[str, Any]:
 
 
 def _robosuite_kwargs(task: TaskSpec) -> dict[str, Any]:
-    robots = n_robots(task)
-    opposed = {"env_configuration": "single-arm-opposed"} if robots > 1 else {}
+    robots = robots_of(task)
+    opposed = {"env_configuration": "single-arm-opposed"} if len(robots) > 1 else {}
     return {
         "has_renderer": False,
         "has_offscreen_renderer": False,
@@ -84,11 +76,16 @@ def _robosuite_kwargs(task: TaskSpec) -> dict[str, Any]:
         "use_object_obs": True,
         "use_camera_obs": False,
         "control_freq": CONTROL_FREQ,
-        "controller_configs": _CONTROLLER_CONFIG,
-        "robots": [ROBOT] * robots,
+        "controller_configs": CONTROLLER,
+        "robots": robots,
         **opposed,
         "camera_depths": False,
         "camera_heights": 84,
         "camera_widths": 84,
         "reward_shaping": False,
     }
+
+
+def robots_of(task: TaskSpec) -> list[str]:
+    """Return the robots of a Robomimic task: one for each gripper that it observes."""
+    return [ROBOT] * sum(key.endswith("_eef_pos") for key in task.obs_layout)
