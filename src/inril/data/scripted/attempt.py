@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,13 +11,11 @@ from inril.data.demo_file import Episode
 from inril.data.hdf5 import Array
 from inril.data.scripted import can, lift, square, transport
 from inril.data.scripted.operator import GROUPS, Group, Operator
+from inril.envs.scene import Scene
 from inril.seeding import stream
 from inril.types import FloatArray
 
-if TYPE_CHECKING:
-    from inril.envs.scene import Scene
-
-Expert = Callable[["Scene", Operator], Iterator[FloatArray]]
+Expert = Callable[[Scene, Operator], Iterator[FloatArray]]
 
 EXPERTS: dict[str, Expert] = {
     "lift": lift.demonstrate,
@@ -58,16 +56,16 @@ class Attempt(NamedTuple):
     episode: Episode | None
 
 
-def attempt(scene: Scene, recipe: Recipe, group: Group, index: int) -> Attempt:
+def attempt(scene: Scene, recipe: Recipe, group: Group, number: int) -> Attempt:
     """Let an operator try once.
 
     Args:
         scene: of the recipe's task; whatever happened in it before has no influence.
         recipe: task, level, seed and time limit.
         group: skill of the operator.
-        index: number of the attempt within its group.
+        number: of the attempt within its group.
     """
-    counters = (GROUPS.index(group), index)
+    counters = (GROUPS.index(group), number)
     obs = scene.reset(stream(recipe.seed, "scripted reset", *counters))
     rng = stream(recipe.seed, "scripted operator", *counters)
     operator = Operator(group, recipe.level, rng, scene.action_dim // 7)

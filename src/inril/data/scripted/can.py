@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inril.data.scripted import motion
 from inril.data.scripted.hand import Hand, Phase, Pose
 from inril.data.scripted.operator import Operator
+from inril.envs.scene import Scene
 from inril.types import FloatArray
-
-if TYPE_CHECKING:
-    from inril.envs.scene import Scene
 
 _CAN = "Can_main"
 _BIN = "bin2"
@@ -81,7 +78,9 @@ def _place(scene: Scene, hand: Hand, quarter: FloatArray) -> Iterator[FloatArray
     release_z = 0.9 + abs(operator.jitter(0.05, 1)[0])
     carried = yield from hand.reach(Pose(via, hand.rot), tol_m=0.07, lost=lost)
     if carried:
-        yield from hand.reach(Pose(motion.at_height(quarter, release_z), hand.rot), tol_m=0.055, max_steps=40, lost=lost)
+        yield from hand.reach(
+            Pose(motion.at_height(quarter, release_z), hand.rot), tol_m=0.055, max_steps=40, lost=lost
+        )
     yield from hand.open()
     yield from hand.reach(Pose(motion.above(hand.pos, 0.15), hand.rot), tol_m=0.03)
 

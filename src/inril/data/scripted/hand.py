@@ -7,16 +7,14 @@ meant to go.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from inril.data.scripted import motion
 from inril.data.scripted.operator import Operator
+from inril.envs.scene import Scene
 from inril.types import FloatArray
-
-if TYPE_CHECKING:
-    from inril.envs.scene import Scene
 
 Phase = Generator[FloatArray, None, bool]
 

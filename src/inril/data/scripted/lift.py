@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inril.data.scripted import motion
 from inril.data.scripted.hand import Hand, Phase, Pose
 from inril.data.scripted.operator import Operator
+from inril.envs.scene import Scene
 from inril.types import FloatArray
-
-if TYPE_CHECKING:
-    from inril.envs.scene import Scene
 
 _CUBE = "cube_main"
 _RAISE_M = 0.15

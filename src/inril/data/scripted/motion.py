@@ -39,8 +39,8 @@ def arm_action(
 
 def limit(vector: FloatArray, bound: float) -> FloatArray:
     """Shorten a vector, direction kept, until no entry exceeds `bound` in size."""
-    largest = float(np.abs(vector).max())
-    return vector * (bound / largest) if largest > bound else vector
+    scale = bound / max(float(np.abs(vector).max()), bound)
+    return vector * scale
 
 
 def rotation_vector(rot: FloatArray) -> FloatArray:
@@ -97,7 +97,7 @@ def wrap(angle_rad: float, period_rad: float = 2 * np.pi) -> float:
 
 def above(pos: FloatArray, height_m: float) -> FloatArray:
     """Return the point (3,) `height_m` above a point."""
-    return pos + np.array([0.0, 0.0, height_m])
+    return np.array([pos[0], pos[1], pos[2] + height_m])
 
 
 def at_height(pos: FloatArray, z_m: float) -> FloatArray:

@@ -102,7 +102,8 @@ class Operator:
         fresh = self._rng.standard_normal(6)
         self._tremor[arm] = _TREMOR_MEMORY * self._tremor[arm] + np.sqrt(1 - _TREMOR_MEMORY**2) * fresh
         size = self._level * self._habits.tremor * (_TREMOR_AT_REST + (1 - _TREMOR_AT_REST) * move)
-        return size * np.array([1, 1, 1, 0.5, 0.5, 0.5]) * self._tremor[arm]
+        noise: FloatArray = size * np.array([1, 1, 1, 0.5, 0.5, 0.5]) * self._tremor[arm]
+        return noise
 
     def aim(self, n_failed: int = 0) -> Aim:
         """Return the error of the next grasp; failed attempts before it make it more careful."""

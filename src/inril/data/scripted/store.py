@@ -22,7 +22,7 @@ class Job(NamedTuple):
     """One attempt: of which group, and its number there."""
 
     group: Group
-    index: int
+    number: int
 
 
 class AttemptStore:
@@ -47,8 +47,8 @@ class AttemptStore:
             with np.load(self._path(job)) as arrays:
                 if "action" not in arrays:
                     return Attempt(int(arrays["n_steps"]), None)
-                parts = (arrays[name] for name in ("obs", "action", "reward"))
-                return Attempt(int(arrays["n_steps"]), Episode(*parts, terminated=False, states=arrays["states"]))
+                obs, action, reward, states = (arrays[name] for name in ("obs", "action", "reward", "states"))
+                return Attempt(int(arrays["n_steps"]), Episode(obs, action, reward, terminated=False, states=states))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
 
@@ -71,4 +71,4 @@ class AttemptStore:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, job: Job) -> Path:
-        return self._folder / f"{job.group}_{job.index}.npz"
+        return self._folder / f"{job.group}_{job.number}.npz"

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from itertools import count
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inril.data.scripted import motion
 from inril.data.scripted.hand import Hand, Phase, Pose, together
 from inril.data.scripted.operator import Operator
+from inril.envs.scene import Scene
 from inril.types import FloatArray
-
-if TYPE_CHECKING:
-    from inril.envs.scene import Scene
 
 _HAMMER = "payload_root"
 _TRASH = "trash_main"

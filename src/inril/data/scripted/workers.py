@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 from inril.data.scripted.attempt import Attempt, Recipe, attempt
 from inril.data.scripted.store import Job
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
-from inril.envs.scene import FastScene, Scene
+from inril.envs.scene import Scene, make_scene
 
 Runner = Callable[[Sequence[Job]], Iterator[tuple[Job, Attempt]]]
 
@@ -45,18 +44,18 @@ def runner(recipe: Recipe, n_processes: int) -> Iterator[Runner]:
             pool.shutdown(cancel_futures=True)
 
 
-def make_scene(task_id: str) -> Scene:
-    """Return a scene of a Robomimic task in the compiled simulator."""
-    return FastScene(ROBOMIMIC_TASKS[task_id])
-
-
 def _start(task_id: str) -> None:
     global _scene
     _scene = make_scene(task_id)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: one that was killed cannot stop its workers."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    # A parent that was killed cannot stop its workers.
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    parent.join()
+    os._exit(1)
 
 
 def _run(recipe: Recipe, job: Job) -> Attempt:
