@@ -100,6 +100,11 @@ class Project:
         """Ids of all tasks."""
         return tuple(sorted(path.stem for path in (self.config_dir / "tasks").glob("*.yaml")))
 
+    @property
+    def demonstrated(self) -> tuple[str, ...]:
+        """Tasks whose demonstrator is a trained policy."""
+        return tuple(task for task in self.tasks if "expert" in self._read("tasks", task)[1])
+
     def policies(self, task: str) -> tuple[str, ...]:
         """Policies that a task can pre-train."""
         return tuple(self._read("tasks", task)[1].get("pretrain") or {})
@@ -171,9 +176,9 @@ class Project:
         Raises:
             InputError: a file holds an unknown key or a value out of range.
         """
+        for task in self.demonstrated:
+            self.expert(task)
         for task in self.tasks:
-            if "expert" in self._read("tasks", task)[1]:
-                self.expert(task)
             self.demos(task)
             for policy in self.policies(task):
                 self.pretrain(task, policy, seed=0)

@@ -11,43 +11,33 @@ from typing import Any
 
 import inril
 from inril.config import TaskSpec
+from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS, RobomimicTask
+from inril.envs.robosuite_build import CONTROL_FREQ_HZ, CONTROLLER
+from inril.errors import InputError
 
 # Values of robomimic.envs.env_base.EnvType.
 _ROBOSUITE_TYPE = 1
 _GYM_TYPE = 2
 
-ROBOSUITE_NAMES = {
-    "lift": "Lift",
-    "can": "PickPlaceCan",
-    "square": "NutAssemblySquare",
-    "transport": "TwoArmTransport",
-}
 LAYOUT_VERSION = "1.4.1"
-ROBOT = "Panda"
-CONTROL_FREQ = 20  # Hz
-CONTROLLER: dict[str, Any] = {
-    "type": "OSC_POSE",
-    "input_max": 1,
-    "input_min": -1,
-    "output_max": [0.05, 0.05, 0.05, 0.5, 0.5, 0.5],  # m and rad per control step
-    "output_min": [-0.05, -0.05, -0.05, -0.5, -0.5, -0.5],
-    "kp": 150,
-    "damping": 1,
-    "impedance_mode": "fixed",
-    "kp_limits": [0, 300],
-    "damping_limits": [0, 10],
-    "position_limits": None,
-    "orientation_limits": None,
-    "uncouple_pos_ori": True,
-    "control_delta": True,
-    "interpolation": None,
-    "ramp_ratio": 0.2,
-}
+
+
+def robomimic_task(task: TaskSpec) -> RobomimicTask:
+    """Return what robosuite knows of a Robomimic task.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    if task.id not in ROBOMIMIC_TASKS:
+        raise InputError(
+            "demonstrations", field="task", expected=f"one of {', '.join(ROBOMIMIC_TASKS)}", got=repr(task.id)
+        )
+    return ROBOMIMIC_TASKS[task.id]
 
 
 def env_name(task: TaskSpec) -> str:
     """Return the name by which a file knows its task: robosuite's for a Robomimic task, else the task's id."""
-    return ROBOSUITE_NAMES[task.id] if task.suite == "robomimic" else task.id
+    return robomimic_task(task).env_name if task.suite == "robomimic" else task.id
 
 
 def env_args(task: TaskSpec) -> dict[str, Any]:
@@ -75,7 +65,7 @@ def _robosuite_kwargs(task: TaskSpec) -> dict[str, Any]:
         "ignore_done": True,
         "use_object_obs": True,
         "use_camera_obs": False,
-        "control_freq": CONTROL_FREQ,
+        "control_freq": CONTROL_FREQ_HZ,
         "controller_configs": CONTROLLER,
         "robots": robots,
         **opposed,
@@ -87,5 +77,5 @@ def _robosuite_kwargs(task: TaskSpec) -> dict[str, Any]:
 
 
 def robots_of(task: TaskSpec) -> list[str]:
-    """Return the robots of a Robomimic task: one for each gripper that it observes."""
-    return [ROBOT] * sum(key.endswith("_eef_pos") for key in task.obs_layout)
+    """Return the robots of a Robomimic task."""
+    return ["Panda"] * robomimic_task(task).n_arms

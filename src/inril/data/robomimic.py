@@ -18,7 +18,7 @@ import numpy as np
 from inril.config import DemosConfig, TaskSpec
 from inril.data.demo_file import Episode, mean_return, write_demos
 from inril.data.download import fetch
-from inril.data.env_args import LAYOUT_VERSION
+from inril.data.env_args import LAYOUT_VERSION, robomimic_task
 from inril.data.hdf5 import Array, open_hdf5
 from inril.data.layout import check_total, demo_names, read_demo, read_env_args
 from inril.data.object_obs import object_as_in_1_4
@@ -91,7 +91,7 @@ def _read_episode(file: h5py.File, path: Path, name: str, task: TaskSpec, versio
     group = f"data/{name}"
     _check_actions(path, f"{group}/actions", arrays["actions"])
     obs = {key: arrays[f"obs/{key}"] for key in task.obs_layout}
-    obs["object"] = object_as_in_1_4(path, f"{group}/obs", task.id, obs, version != LAYOUT_VERSION)
+    obs["object"] = object_as_in_1_4(path, f"{group}/obs", robomimic_task(task), obs, version != LAYOUT_VERSION)
     return Episode(
         obs=np.concatenate([obs[key] for key in task.obs_layout], axis=1),
         action=arrays["actions"],

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from inril.config import TaskSpec
-from inril.data.env_args import CONTROL_FREQ, CONTROLLER, LAYOUT_VERSION, env_name, robots_of
+from inril.data.env_args import LAYOUT_VERSION, env_name, robots_of
+from inril.envs.robosuite_build import CONTROL_FREQ_HZ, CONTROLLER
 from inril.errors import InputError
 
 _VERSIONS = (LAYOUT_VERSION, "1.5.0", "1.5.1", "1.5.2")  # those of 1.5 observe alike
@@ -35,7 +36,7 @@ def robosuite_version(path: Path, task: TaskSpec, env_args: Any) -> str:
     kwargs = _mapping(path, _KWARGS, args.get("env_kwargs"))
     robots = robots_of(task)
     _expect(path, _KWARGS, kwargs, "robots", robots, *(robots if len(robots) == 1 else ()))  # one may have no list
-    _expect(path, _KWARGS, kwargs, "control_freq", CONTROL_FREQ)
+    _expect(path, _KWARGS, kwargs, "control_freq", CONTROL_FREQ_HZ)
     configs = kwargs.get("controller_configs")
     for config in configs if isinstance(configs, list) else [configs]:
         _check_controller(path, _mapping(path, _CONFIGS, config), version, len(robots))

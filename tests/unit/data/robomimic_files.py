@@ -55,13 +55,13 @@ class Poses:
     Args:
         grippers: position (N, 3) and orientation (N, 4) of each.
         bodies: the same of each object, by name.
-        fixed: positions of what never moves.
+        bins: positions of Transport's target bin and trash bin, (3,) or (N, 3).
         flags: (N,) truth of Transport's two goals.
     """
 
     grippers: list[tuple[np.ndarray, np.ndarray]]
     bodies: dict[str, tuple[np.ndarray, np.ndarray]]
-    fixed: dict[str, np.ndarray]
+    bins: tuple[np.ndarray, np.ndarray]
     flags: tuple[np.ndarray, np.ndarray]
 
 
@@ -77,7 +77,7 @@ def random_poses(task_id: str, n_steps: int, rng: np.random.Generator) -> Poses:
     return Poses(
         grippers=[pose() for _ in range(2 if task_id == "transport" else 1)],
         bodies={name: pose() for name in names},
-        fixed={name: rng.uniform(-0.5, 0.5, 3) for name in ("target_bin", "trash_bin")},
+        bins=(rng.uniform(-0.5, 0.5, 3), rng.uniform(-0.5, 0.5, 3)),
         flags=(rng.random(n_steps) < 0.5, rng.random(n_steps) < 0.5),
     )
 
@@ -114,7 +114,7 @@ def _object_in_hand(poses: Poses, is_old: bool) -> list[np.ndarray]:
 def _transport(poses: Poses, is_old: bool) -> list[np.ndarray]:
     first, second = (pos for pos, _ in poses.grippers)
     payload, trash, lid = (poses.bodies[name] for name in ("payload", "trash", "lid_handle"))
-    bins = [np.tile(poses.fixed[name], (len(first), 1)) for name in ("target_bin", "trash_bin")]
+    bins = [np.broadcast_to(pos, first.shape) for pos in poses.bins]
     flags = [flag[:, None].astype(float) for flag in poses.flags]
     vectors = [payload[0] - first, lid[0] - first, payload[0] - second, trash[0] - second]
     return [*payload, *trash, *lid, *bins, *(vectors + flags if is_old else flags + vectors)]

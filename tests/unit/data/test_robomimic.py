@@ -423,6 +423,13 @@ def test_unusable_demonstration(tmp_path: Path, name: str, change: Any, complain
     assert message(path, "lift") == f"FILE: data/demo_3/{complaint}"
 
 
+def test_task_that_robosuite_does_not_have(tmp_path: Path) -> None:
+    other = TASKS["lift"].model_copy(update={"id": "tool_hang"})
+    expected = r"^demonstrations: task: expected one of lift, can, square, transport, got 'tool_hang'$"
+    with pytest.raises(InputError, match=expected):
+        read_robomimic(published(tmp_path, "lift"), other)
+
+
 def test_file_cut_short(tmp_path: Path) -> None:
     path = published(tmp_path, "lift")
     with h5py.File(path, "r+") as file:
