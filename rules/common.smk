@@ -9,7 +9,7 @@ from inril import paths
 from inril.config import DEFAULT_BUDGET, DemoSource, Method, PolicyName, Separation
 from inril.config import ExpertJob, FigureSpec, MissingRun
 from inril.errors import InputError
-from inril.numerics import finetune_versions, versions
+from inril.numerics import demos_versions, finetune_versions, versions
 from inril.project import Project
 
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
@@ -87,9 +87,14 @@ def finetune_config(run):
     )
 
 
-def expert_digest(task):
-    """Return a hash of the demonstrator that comes with the code: no input file, whose path would be the machine's."""
-    path = Path(BASE, "src", "inril", "data", "experts", f"{task}.safetensors")
+def trained_expert_digest(demos):
+    """Return a hash of the demonstrator that comes with the code: no input file, whose path would be the machine's.
+
+    Demonstrations from elsewhere have none, nor have those of scripted experts.
+    """
+    if (demos.task.suite, demos.source) != ("gym", "generated"):
+        return None
+    path = Path(BASE, "src", "inril", "data", "experts", f"{demos.task.id}.safetensors")
     return sha256(path.read_bytes()).hexdigest()
 
 

@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -223,6 +224,13 @@ class DemosConfig(Model):
         None, description="downloads: checksum; null records the first download's, checked from then on"
     )
     max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
+    n_demos: PositiveInt | None = later(None, description="generated, robomimic: successful episodes to keep")
+    level: NonNegativeFloat | None = later(
+        None, description="generated, robomimic: 0 has machines demonstrate, 1 humans; above, it exaggerates"
+    )
+    max_demo_steps: PositiveInt | None = later(
+        None, description="generated, robomimic: environment steps after which an attempt has failed"
+    )
     torch_threads: TorchThreads = 1
 
     @model_validator(mode="after")
@@ -231,6 +239,10 @@ class DemosConfig(Model):
             raise ValueError("n_steps, the number of steps to roll out")
         if self.source not in SOURCES[self.task.suite]:
             raise ValueError(f"a source of {self.task.suite} tasks: {' or '.join(SOURCES[self.task.suite])}")
+        scripted = {"n_demos": self.n_demos, "level": self.level, "max_demo_steps": self.max_demo_steps}
+        missing = [name for name, value in scripted.items() if value is None]
+        if self.task.suite == "robomimic" and self.source == "generated" and missing:
+            raise ValueError(f"{', '.join(missing)}: what the scripted experts need")
         return self
 
 
