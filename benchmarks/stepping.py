@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
+from inril.envs.batched import BatchedSimulator
 from inril.envs.gym_locomotion import GymLocomotion
 from inril.envs.gym_rules import HALFCHEETAH, HOPPER, WALKER2D
 from inril.envs.kernel import advance, compiled
@@ -62,13 +63,13 @@ def _replay(
                 _mj_set_state(simulator.model, simulator.data, physics[i + 1, e].ctypes.data, _STATE)
 
 
-def _action_chunks(env: GymLocomotion) -> FloatArray:
+def _action_chunks(env: BatchedSimulator) -> FloatArray:
     return np.random.default_rng(_SEED).uniform(-1, 1, (_N_CHUNKS, env.n_envs, env.act_steps, env.action_dim))
 
 
 @lru_cache
 def _record(task_id: str, n_envs: int, act_steps: int) -> _Recording:
-    env = GymLocomotion(_TASKS[task_id], n_envs, act_steps)
+    env = BatchedSimulator(GymLocomotion(_TASKS[task_id], n_envs), act_steps)
     env.reset(_SEED)
     action_chunks = _action_chunks(env)
     physics, steps = [env.get_state()["physics"]], []
@@ -86,14 +87,15 @@ def _record(task_id: str, n_envs: int, act_steps: int) -> _Recording:
 def _bare_run(task_id: str, n_envs: int, act_steps: int) -> Callable[[], None]:
     """Make the function that replays the recorded run once, and check that it ends where the run ended."""
     recording = _record(task_id, n_envs, act_steps)
-    env = GymLocomotion(_TASKS[task_id], n_envs, act_steps)
+    suite = GymLocomotion(_TASKS[task_id], n_envs)
+    env = BatchedSimulator(suite, act_steps)
     env.reset(_SEED)
 
     def run() -> None:
-        _replay(env.simulators, env.task.rules.frame_skip, *recording)
+        _replay(suite.simulators, suite.task.rules.frame_skip, *recording)
 
     run()
-    n_compared = 1 + env.model.nq  # time and positions
+    n_compared = 1 + suite.model.nq  # time and positions
     if not np.array_equal(env.get_state()["physics"][:, :n_compared], recording.physics[-1, :, :n_compared]):
         raise RuntimeError(f"{task_id}: the bare loop does not follow the recorded run")
     return run
@@ -101,7 +103,7 @@ def _bare_run(task_id: str, n_envs: int, act_steps: int) -> Callable[[], None]:
 
 def _batched_run(task_id: str, n_envs: int, act_steps: int) -> Callable[[], None]:
     """Make the function that takes the same run through our environments, on one thread."""
-    env = GymLocomotion(_TASKS[task_id], n_envs, act_steps)
+    env = BatchedSimulator(GymLocomotion(_TASKS[task_id], n_envs), act_steps)
     action_chunks = _action_chunks(env)
 
     def run() -> None:

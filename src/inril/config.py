@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -28,21 +29,37 @@ DEFAULT_BUDGET = "laptop"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
 Separation = Literal["none", "surgery"]
-Method = Literal["dppo", "dppo_bcloss", "dppo_demoloss", "dppo_noise", "ppo_gaussian"]
+Method = Literal[
+    "dppo",
+    "dppo_bcloss",
+    "dppo_demoloss",
+    "dppo_noise",
+    "idql",
+    "idql_demos_actor",
+    "idql_frozen",
+    "idql_noise",
+    "ppo_gaussian",
+]
 # The algorithm behind each method: its `algo.kind`.
 ALGORITHMS: dict[Method, str] = {
     "dppo": "dppo",
     "dppo_bcloss": "dppo",
     "dppo_demoloss": "dppo",
     "dppo_noise": "dppo",
+    "idql": "idql",
+    "idql_demos_actor": "idql",
+    "idql_frozen": "idql",
+    "idql_noise": "idql",
     "ppo_gaussian": "ppo",
 }
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
-DemoSource = Literal["generated", "d4rl"]
+DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]
 Suite = Literal["gym", "robomimic"]
 Sim = Literal["fast", "stock"]
 Metric = Literal["return", "success"]
+# Sources that have demonstrations of a suite's tasks.
+SOURCES: dict[Suite, tuple[DemoSource, ...]] = {"gym": ("generated", "d4rl"), "robomimic": ("generated", "robomimic")}
 AggregatorName = Literal[
     "upgrad",
     "mean",
@@ -213,17 +230,31 @@ class DemosConfig(Model):
     )
     seed: NonNegativeInt = Field(0, description="generated: seed of environments and actions")
     n_envs: PositiveInt = Field(32, description="generated: environments side by side")
-    url: str | None = Field(None, description="d4rl: address; null takes the one that d4rl names")
+    quality: Literal["mh", "ph"] = later("mh", description="robomimic: several humans (300 episodes), or one (200)")
+    url: str | None = Field(None, description="downloads: address; null takes the one that d4rl or robomimic names")
     sha256: str | None = Field(
-        None, description="d4rl: checksum; null records the first download's, checked from then on"
+        None, description="downloads: checksum; null records the first download's, checked from then on"
     )
     max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
+    n_demos: PositiveInt | None = later(None, description="generated, robomimic: successful episodes to keep")
+    level: NonNegativeFloat | None = later(
+        None, description="generated, robomimic: 0 has machines demonstrate, 1 humans; above, it exaggerates"
+    )
+    max_demo_steps: PositiveInt | None = later(
+        None, description="generated, robomimic: environment steps after which an attempt has failed"
+    )
     torch_threads: TorchThreads = 1
 
     @model_validator(mode="after")
     def _check(self) -> DemosConfig:
         if self.task.suite == "gym" and self.n_steps is None:
             raise ValueError("n_steps, the number of steps to roll out")
+        if self.source not in SOURCES[self.task.suite]:
+            raise ValueError(f"a source of {self.task.suite} tasks: {' or '.join(SOURCES[self.task.suite])}")
+        scripted = {"n_demos": self.n_demos, "level": self.level, "max_demo_steps": self.max_demo_steps}
+        missing = [name for name, value in scripted.items() if value is None]
+        if self.task.suite == "robomimic" and self.source == "generated" and missing:
+            raise ValueError(f"{', '.join(missing)}: what the scripted experts need")
         return self
 
 
@@ -302,6 +333,30 @@ class DPPOConfig(PPOBase):
     bc_loss: BcLossConfig | None = later(None, description="imitation as a part of the actor's loss")
 
 
+class IDQLConfig(Model):
+    """Implicit diffusion Q-learning."""
+
+    kind: Literal["idql"] = "idql"
+    gamma: Fraction = Field(description="discount per chunk")
+    actor_lr: PositiveFloat
+    critic_lr: PositiveFloat = Field(description="of both critics")
+    batch_size: PositiveInt = Field(description="transitions of one gradient step")
+    replay_ratio: PositiveInt = Field(description="how often each new transition is used, on average")
+    buffer_rows: PositiveInt = Field(description="capacity of the replay buffer, in chunks of every environment")
+    reward_factor: PositiveFloat = Field(description="rewards are multiplied by it")
+    expectile: Fraction = Field(description="tau of the critic of observations")
+    n_samples: PositiveInt = Field(description="M, chunks proposed, of which one is executed")
+    explore_weight: Fraction = Field(description="of chunks with Q > V in training; others weigh 1 minus it")
+    target_rate: Fraction = Field(description="share by which the target critic moves at each update")
+    critic_warmup_itr: NonNegativeInt = Field(description="iterations in which only critics learn")
+    critic_network: NetworkConfig = Field(description="of chunks, two of them")
+    value_network: NetworkConfig = Field(description="of observations")
+    min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
+    randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
+    train_actor: bool = Field(True, description="false: the pre-trained policy proposes to the end (control)")
+    demo_fraction: Fraction = Field(0.0, description="demonstrations among what the actor imitates (control)")
+
+
 class ExpertConfig(Model):
     """Training of a demonstrator from scratch with Gaussian PPO, stopped at a wanted quality."""
 
@@ -353,7 +408,7 @@ class FinetuneConfig(Model):
     n_envs: PositiveInt = Field(description="E")
     n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
     reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
-    algo: DPPOConfig | PPOConfig = Field(discriminator="kind")
+    algo: DPPOConfig | IDQLConfig | PPOConfig = Field(discriminator="kind")
     il: IlConfig
     eval: EvalConfig
     holdout: HoldoutConfig = HoldoutConfig()

@@ -8,11 +8,13 @@ from __future__ import annotations
 VERSIONS = {
     "expert": 1,
     "demos": 1,
+    "scripted": 1,
     "pretrain": 1,
     "evaluate": 1,
     "finetune": 1,
     "dppo": 1,
     "bc_loss": 1,
+    "idql": 1,
     "ppo_gaussian": 1,
     "noise": 1,
     "none": 1,
@@ -25,12 +27,20 @@ _PARTS = {
     "dppo_bcloss": ("dppo", "bc_loss"),
     "dppo_demoloss": ("dppo", "bc_loss"),
     "dppo_noise": ("dppo", "noise"),
+    "idql_demos_actor": ("idql",),
+    "idql_frozen": ("idql",),
+    "idql_noise": ("idql", "noise"),
 }
 
 
 def versions(*parts: str) -> dict[str, int]:
     """Return the versions of the named parts, for a rule's params."""
     return {part: VERSIONS[part] for part in parts}
+
+
+def demos_versions(suite: str, source: str) -> dict[str, int]:
+    """Return the versions of what demonstrations of a suite's task from a source are made with."""
+    return versions("demos", "scripted") if (suite, source) == ("robomimic", "generated") else versions("demos")
 
 
 def finetune_versions(method: str, separation: str, m: str | int) -> dict[str, int]:

@@ -19,8 +19,10 @@ import yaml
 from pydantic import ValidationError
 
 from inril.config import (
+    SOURCES,
     Axes,
     DemosConfig,
+    DemoSource,
     DiffusionConfig,
     DPPOConfig,
     ExpertConfig,
@@ -39,7 +41,7 @@ Layer = tuple[Path, Mapping[str, Any]]
 ModelT = TypeVar("ModelT", bound=Model)
 
 # Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
-_UNION_MEMBER = re.compile(r"dppo|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
+_UNION_MEMBER = re.compile(r"dppo|idql|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
 # Set by the run itself; in a file they would be overridden without a word.
 _RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
 _LONG = 200  # characters; a longer value is a whole section and would drown the message
@@ -99,6 +101,11 @@ class Project:
         """Ids of all tasks."""
         return tuple(sorted(path.stem for path in (self.config_dir / "tasks").glob("*.yaml")))
 
+    @property
+    def demonstrated(self) -> tuple[str, ...]:
+        """Tasks whose demonstrator is a trained policy."""
+        return tuple(task for task in self.tasks if "expert" in self._read("tasks", task)[1])
+
     def policies(self, task: str) -> tuple[str, ...]:
         """Policies that a task can pre-train."""
         return tuple(self._read("tasks", task)[1].get("pretrain") or {})
@@ -127,9 +134,15 @@ class Project:
         """Resolve the training of a task's demonstrator."""
         return validate(ExpertConfig, [*self._layers(task, "expert"), *self._of_budget(task, "expert")])
 
-    def demos(self, task: str) -> DemosConfig:
-        """Resolve a task's demonstrations."""
-        chosen = (self.config_dir / "config.yaml", {"source": self.root.demo_source, **self._threads})
+    def demo_source(self, task: str) -> DemoSource:
+        """Return where a task's demonstrations come from: the chosen source if it has such tasks, else generated."""
+        return self.root.demo_source if self.root.demo_source in self._sources(task) else "generated"
+
+    def demos(self, task: str, source: DemoSource | None = None) -> DemosConfig:
+        """Resolve a task's demonstrations, by default those of its source."""
+        source = source or self.demo_source(task)
+        _require(f"demonstrations of {task}", source, self._sources(task))
+        chosen = (self.config_dir / "config.yaml", {"source": source, **self._threads})
         return validate(DemosConfig, [*self._layers(task, "demos"), *self._of_budget(task, "demos"), chosen])
 
     def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
@@ -166,9 +179,9 @@ class Project:
         Raises:
             InputError: a file holds an unknown key or a value out of range.
         """
+        for task in self.demonstrated:
+            self.expert(task)
         for task in self.tasks:
-            if "expert" in self._read("tasks", task)[1]:
-                self.expert(task)
             self.demos(task)
             for policy in self.policies(task):
                 self.pretrain(task, policy, seed=0)
@@ -216,6 +229,10 @@ class Project:
     @property
     def _threads(self) -> dict[str, int]:
         return {"torch_threads": self.root.torch_threads}
+
+    def _sources(self, task: str) -> tuple[DemoSource, ...]:
+        suite = self._read("tasks", task)[1]["task"].get("suite")
+        return SOURCES.get(suite, get_args(DemoSource))
 
     def _of_budget(self, task: str, *section: str) -> list[Layer]:
         return [self._part(self.budget, *section), self._part(self.budget, "tasks", task, *section)]

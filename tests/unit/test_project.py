@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from inril.cli import schemas
-from inril.config import FinetuneConfig
+from inril.config import DemosConfig, DemoSource, FinetuneConfig
 from inril.errors import InputError
 from inril.project import Project, merge, read_yaml
 
@@ -102,6 +103,27 @@ def test_fields_that_came_later_are_written_only_where_they_differ_from_their_de
         assert FinetuneConfig.model_validate_json(settings.model_dump_json()) == settings
 
 
+@pytest.mark.parametrize(
+    ("chosen", "hopper", "lift"),
+    [
+        ("generated", "generated", "generated"),
+        ("d4rl", "d4rl", "generated"),
+        ("robomimic", "generated", "robomimic"),
+    ],
+)
+def test_a_source_applies_to_the_tasks_that_it_has(chosen: DemoSource, hopper: DemoSource, lift: DemoSource) -> None:
+    settings = project(demo_source=chosen)
+    assert (settings.demos("hopper").source, settings.demos("lift").source) == (hopper, lift)
+
+
+def test_a_source_without_the_task_is_refused() -> None:
+    message = r"^configuration: demonstrations of hopper: expected one of generated, d4rl, got 'robomimic'$"
+    with pytest.raises(InputError, match=message):
+        project().demos("hopper", "robomimic")
+    with pytest.raises(ValidationError, match="a source of robomimic tasks: generated or robomimic"):
+        DemosConfig(task=project().demos("lift").task, source="d4rl")
+
+
 def test_axes_come_from_the_budget_unless_chosen() -> None:
     smoke = project(budget="smoke")
     assert (smoke.seeds, smoke.m_values) == ((0,), (2, "inf"))
@@ -129,7 +151,7 @@ def test_smoke_runs_the_code_paths_of_every_other_budget() -> None:
     [
         ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
         ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, workstation, got 'huge'"),
-        ({"demo_source": "web"}, "demo_source: expected 'generated' or 'd4rl', got 'web'"),
+        ({"demo_source": "web"}, "demo_source: expected 'generated', 'd4rl' or 'robomimic', got 'web'"),
         ({"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
         ({"m_values": [5, -2]}, "m_values.1: expected greater than 0, got -2"),
         ({"m_values": ["many"]}, "m_values.0: expected a valid integer"),

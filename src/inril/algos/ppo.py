@@ -380,6 +380,7 @@ def rows_at_a_time(config: PPOBase, device: torch.device) -> int:
 
 def make_ppo(config: FinetuneConfig, head: ActorHead, regularizer: Regularizer | None = None) -> PPO:
     """Build the algorithm of a fine-tuning run around its actor, with a fresh critic."""
+    assert isinstance(config.algo, PPOBase)
     torch.manual_seed(subseed(config.seed, "init"))
     return PPO(
         config=config.algo,

@@ -4,23 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from inril.config import TaskSpec
 from inril.envs.base import BatchedEnv
+from inril.envs.batched import BatchedSimulator, Suite
 from inril.envs.gym_locomotion import GymLocomotion
 from inril.envs.gym_rules import HALFCHEETAH, HOPPER, WALKER2D
 from inril.envs.gymnasium_api import register_gymnasium
+from inril.envs.robomimic import FastRobomimic
+from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
+from inril.envs.stock import StockRobomimic
 from inril.errors import InputError
 
 __all__ = ["TASKS", "BatchedEnv", "make", "make_env", "register_gymnasium"]
 
-TASKS: dict[str, Callable[[int, int, int, int | None], BatchedEnv]] = {
-    task.task_id: partial(GymLocomotion, task) for task in (HOPPER, WALKER2D, HALFCHEETAH)
+MakeEnvs = Callable[[int, int, int, int | None], BatchedEnv]
+
+
+def _batched(
+    suite: Callable[[int], Suite], n_envs: int, act_steps: int, threads: int, max_episode_steps: int | None
+) -> BatchedEnv:
+    return BatchedSimulator(suite(n_envs), act_steps, threads, max_episode_steps)
+
+
+TASKS: dict[str, MakeEnvs] = {
+    **{task.task_id: partial(_batched, partial(GymLocomotion, task)) for task in (HOPPER, WALKER2D, HALFCHEETAH)},
+    **{task_id: partial(_batched, partial(FastRobomimic, task)) for task_id, task in ROBOMIMIC_TASKS.items()},
+}
+_STOCK: dict[str, MakeEnvs] = {
+    task_id: partial(_batched, partial(StockRobomimic, task)) for task_id, task in ROBOMIMIC_TASKS.items()
 }
 
 
 def make(
-    task_id: str, n_envs: int, act_steps: int, threads: int = 1, max_episode_steps: int | None = None
+    task_id: str,
+    n_envs: int,
+    act_steps: int,
+    threads: int = 1,
+    max_episode_steps: int | None = None,
+    sim: Literal["fast", "stock"] = "fast",
 ) -> BatchedEnv:
     """Make the environments of one task.
 
@@ -30,6 +53,7 @@ def make(
         act_steps: environment steps per action chunk, Ta, at least 1.
         threads: simulator threads, at least 1; has no influence on results.
         max_episode_steps: time limit of an episode, at least 1; the task's own if None.
+        sim: the compiled simulator, or the original code of a suite that has another one.
 
     Raises:
         InputError: if the task is unknown or a number is below 1.
@@ -40,7 +64,10 @@ def make(
     for name, size in sizes.items():
         if size is not None and size < 1:
             raise InputError(f"environments of {task_id}", field=name, expected="at least 1", got=str(size))
-    return TASKS[task_id](n_envs, act_steps, threads, max_episode_steps)
+    simulators = _STOCK if sim == "stock" else TASKS
+    if task_id not in simulators:
+        raise InputError(f"environments of {task_id}", field="sim", expected="fast", got=repr(sim))
+    return simulators[task_id](n_envs, act_steps, threads, max_episode_steps)
 
 
 def make_env(task: TaskSpec, n_envs: int, act_steps: int, threads: int = 1) -> BatchedEnv:

@@ -11,6 +11,7 @@ observes, rewards and terminates on is its own.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
-from inril.types import FloatArray
+from inril.types import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 
@@ -50,16 +51,30 @@ _numba_config: Any = numba.config
 _cache_parent = Path(_numba_config.CACHE_DIR or Path(__file__).parent / "__pycache__")
 _numba_config.CACHE_DIR = str(_cache_parent / f"numba-{_source_digest()}")
 
-_model_data_function = types.void(types.uintp, types.uintp)
-_mj_step = types.ExternalFunction("mj_step", _model_data_function)
-_mj_forward = types.ExternalFunction("mj_forward", _model_data_function)
-_mj_reset_data = types.ExternalFunction("mj_resetData", _model_data_function)
+
+def mujoco_function(name: str, *argument_types: Any) -> Any:
+    """Declare one of MuJoCo's functions without a result for compiled code; addresses are `uintp`."""
+    return types.ExternalFunction(name, types.void(*argument_types))
+
+
+_mj_step = mujoco_function("mj_step", types.uintp, types.uintp)
+_mj_forward = mujoco_function("mj_forward", types.uintp, types.uintp)
+_mj_reset_data = mujoco_function("mj_resetData", types.uintp, types.uintp)
+
+_STATE_ARRAYS = ("qpos", "qvel", "ctrl")
+_COMPUTED_ARRAYS = ("qM", "qfrc_bias", "xpos", "xquat", "site_xpos", "site_xmat", "geom_xpos", "geom_xmat")
+_COUNTS = ("nq", "nv", "nu", "nbody", "nsite", "ngeom")
 
 SIMULATOR_DTYPE = np.dtype(
-    [(name, np.uintp) for name in ("model", "data", "qpos", "qvel", "ctrl", "bad_state_warnings")]
-    + [(name, np.intp) for name in ("nq", "nv", "nu")]
+    [(name, np.uintp) for name in ("model", "data", *_STATE_ARRAYS, *_COMPUTED_ARRAYS)]
+    + [(name, np.uintp) for name in ("bad_state_warnings", "n_contacts", "contact_geoms")]
+    + [(name, np.intp) for name in ("contact_stride", *_COUNTS)]
 )
-"""Where one environment lives in memory: addresses of its structures and arrays, and their lengths."""
+"""Where one environment lives in memory: addresses of its structures and arrays, and their lengths.
+
+Arrays have MuJoCo's names. `contact_geoms` is the address of the first contact's pair of geoms; the next pair is
+`contact_stride` int32 further.
+"""
 
 # One row of the table. mypy knows nothing of a record's fields, Numba all.
 Simulator = Any
@@ -88,11 +103,30 @@ def simulator_table(model: mujoco.MjModel, data: Sequence[mujoco.MjData]) -> npt
     table = np.zeros(len(data), dtype=SIMULATOR_DTYPE)
     for row, env_data in zip(table, data, strict=True):
         counters = env_data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
+        contact_geoms = env_data.contact.geom
         row["model"], row["data"] = model._address, env_data._address
-        row["qpos"], row["qvel"] = env_data.qpos.ctypes.data, env_data.qvel.ctypes.data
-        row["ctrl"], row["bad_state_warnings"] = env_data.ctrl.ctypes.data, counters.ctypes.data
-        row["nq"], row["nv"], row["nu"] = model.nq, model.nv, model.nu
+        for name in (*_STATE_ARRAYS, *_COMPUTED_ARRAYS):
+            row[name] = getattr(env_data, name).ctypes.data
+        for name in _COUNTS:
+            row[name] = getattr(model, name)
+        row["bad_state_warnings"] = counters.ctypes.data
+        row["n_contacts"] = _address_of_contact_count(env_data)
+        row["contact_geoms"] = contact_geoms.ctypes.data
+        row["contact_stride"] = contact_geoms.strides[0] // contact_geoms.itemsize
     return table
+
+
+def _address_of_contact_count(data: mujoco.MjData) -> int:
+    """Locate mjData's `ncon`, of which the Python package shows the value alone: it follows the timers."""
+    timers = data.timer.number  # (number of timers,) int32, the second field of {double duration; int number}
+    address: int = timers.ctypes.data - ctypes.sizeof(ctypes.c_double) + len(timers) * timers.strides[0]
+    count = ctypes.c_int32.from_address(address)
+    kept, count.value = count.value, 12345
+    moved = data.ncon == count.value
+    count.value = kept
+    if not moved:
+        raise RuntimeError(f"MuJoCo {mujoco.__version__} lays out its data in another way than this code expects")
+    return address
 
 
 def log_mujoco_warnings() -> None:
@@ -176,3 +210,26 @@ def has_diverged(simulator: Simulator) -> bool:
         if counters[2 * i] > 0:
             return True
     return _is_bad(float_view(simulator.qpos, simulator.nq)) or _is_bad(float_view(simulator.qvel, simulator.nv))
+
+
+@compiled
+def has_contact(simulator: Simulator, geom: int, body: int, geom_body: IntArray) -> bool:
+    """Tell whether a geom touches a body, by the contacts that MuJoCo found last.
+
+    Args:
+        simulator: one row of `simulator_table`.
+        geom: one geom.
+        body: any geom of this body counts.
+        geom_body: (ngeom,) body of each geom.
+    """
+    n_contacts = carray(_pointer(simulator.n_contacts), (1,), np.int32)[0]
+    if n_contacts == 0:
+        return False
+    stride = simulator.contact_stride
+    geoms = carray(_pointer(simulator.contact_geoms), ((n_contacts - 1) * stride + 2,), np.int32)
+    for i in range(n_contacts):
+        first, second = geoms[i * stride], geoms[i * stride + 1]
+        other = second if first == geom else first if second == geom else -1  # negative also for flexible bodies
+        if other >= 0 and geom_body[other] == body:
+            return True
+    return False

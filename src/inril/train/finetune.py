@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from inril.algos.base import Algorithm, Info, Update
 from inril.algos.dppo import make_dppo
+from inril.algos.idql import make_idql
 from inril.algos.ppo_gaussian import make_ppo_gaussian
 from inril.config import Execution, FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
@@ -96,6 +97,8 @@ def make_algorithm(cfg: FinetuneConfig, policy: Policy, demos: SplitDemos) -> Al
     """
     if cfg.algo.kind == "dppo" and isinstance(policy, DiffusionPolicy):
         return make_dppo(cfg, policy, demos.train)
+    if cfg.algo.kind == "idql" and isinstance(policy, DiffusionPolicy):
+        return make_idql(cfg, policy, demos.train)
     if cfg.algo.kind == "ppo" and isinstance(policy, GaussianPolicy):
         return make_ppo_gaussian(cfg, policy)
     expected = f"a policy that {cfg.method} can fine-tune"

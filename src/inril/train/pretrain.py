@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from inril.config import Execution, OptimConfig, PretrainConfig
@@ -20,6 +19,7 @@ from inril.errors import InputError
 from inril.evaluate import Evaluation, acting, evaluate
 from inril.metrics import MetricsLog
 from inril.numerics import versions
+from inril.policies.ema import update_ema
 from inril.policies.files import Policy, PolicySpec, save_policy
 from inril.seeding import subseed, torch_stream
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
@@ -202,13 +202,6 @@ def learning_rate(cfg: OptimConfig, step: int) -> float:
         return cfg.lr_min + (cfg.lr - cfg.lr_min) * step / cfg.warmup_steps
     progress = (step - cfg.warmup_steps) / max(1, cfg.max_steps - cfg.warmup_steps)
     return cfg.lr_min + (cfg.lr - cfg.lr_min) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-@torch.no_grad()
-def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the average towards the model: ema = decay ema + (1 - decay) model."""
-    for average, value in zip(ema.parameters(), model.parameters(), strict=True):
-        average.lerp_(value, 1 - decay)
 
 
 def fixed_probe(data: ChunkDataset, size: int) -> DemoBatch:

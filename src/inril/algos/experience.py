@@ -1,0 +1,92 @@
+"""How off-policy algorithms gather experience: chunks are executed and stored, whatever chose them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inril.algos.base import Info
+from inril.data.normalizer import Normalizer
+from inril.envs.base import BatchedEnv
+from inril.seeding import subseed, torch_stream
+from inril.train.episodes import EpisodeStatistics
+from inril.train.replay import Replay
+from inril.types import BoolArray, FloatArray
+
+# Maps normalised observations (E, Do) and a generator to normalised chunks (E, Tp, Da).
+Choose = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class Experience:
+    """A replay buffer, and the environments' state between iterations.
+
+    Args:
+        replay: where transitions go.
+        normalizer: of the policy.
+        n_steps: S, chunks per environment and iteration.
+        seed: of the run.
+        reset_each_itr: whether every iteration starts with new episodes.
+        reward_factor: what rewards are multiplied by before they are stored.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        normalizer: Normalizer,
+        n_steps: int,
+        seed: int,
+        reset_each_itr: bool,
+        reward_factor: float,
+    ) -> None:
+        self.replay, self.normalizer = replay, normalizer
+        self.n_steps, self.seed, self.reset_each_itr, self.reward_factor = n_steps, seed, reset_each_itr, reward_factor
+        self.episodes = EpisodeStatistics(replay.n_envs)
+        self.obs: FloatArray | None = None  # raw, the observation to act on next
+
+    @torch.no_grad()
+    def collect(self, env: BatchedEnv, itr: int, choose: Choose) -> Info:
+        """Run S chunks in every environment and store them; returns scalars to log."""
+        generator = torch_stream(self.seed, "rollout", itr)
+        reset_seed = subseed(self.seed, "train_env")
+        if self.reset_each_itr:
+            self.obs = env.reset(subseed(reset_seed, "iteration", itr))
+            self.episodes.restart()
+        elif self.obs is None:
+            self.obs = env.reset(reset_seed)
+        env_steps = n_diverged = 0
+        for _ in range(self.n_steps):
+            obs = self.normalized(self.obs)
+            chunk = choose(obs, generator)
+            step = env.step_chunk(self.normalizer.denormalize_action(chunk).double().cpu().numpy())
+            reward = torch.from_numpy(step.reward * self.reward_factor)
+            self.replay.add(
+                obs, chunk, reward, self.normalized(step.final_obs), _flag(step.terminated), _flag(step.truncated)
+            )
+            self.episodes.add(step)
+            env_steps += int(step.n_steps.sum())
+            n_diverged += int(step.diverged.sum())
+            self.obs = step.obs
+        return {"env_steps": env_steps, "n_diverged": n_diverged, **self.episodes.pop()}
+
+    def normalized(self, obs: FloatArray) -> Tensor:
+        """Map raw observations (E, Do) to what networks see."""
+        return self.normalizer.normalize_obs(torch.from_numpy(obs).float().to(self.normalizer.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the buffer, unfinished episodes and the current observation."""
+        assert self.obs is not None
+        return {"replay": self.replay.state_dict(), "episodes": self.episodes.state_dict(), "obs": self.obs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.replay.load_state_dict(state["replay"])
+        self.episodes.load_state_dict(state["episodes"])
+        self.obs = np.asarray(state["obs"])
+
+
+def _flag(value: BoolArray) -> Tensor:
+    return torch.from_numpy(value).float()

@@ -1,0 +1,258 @@
+"""What every suite of simulators shares: threads, automatic resets, random streams, resume, checks, divergence.
+
+A suite supplies the rest by composition: simulator data, the loop over an action chunk, the start of episodes, and what
+is observed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Protocol
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from inril.envs.kernel import log_mujoco_warnings
+from inril.errors import InputError
+from inril.seeding import stream
+from inril.types import BoolArray, ChunkStep, FloatArray, IntArray
+
+logger = logging.getLogger(__name__)
+
+_INTEGRATION_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_COUNTERS = ("elapsed_steps", "episode_index", "n_diverged")
+
+
+class Suite(Protocol):
+    """E simulators of one task, without the bookkeeping of episodes.
+
+    Attributes:
+        task_id: as in config and messages.
+        obs_dim: observation dimensions, Do.
+        action_dim: action dimensions, Da.
+        max_episode_steps: the task's own time limit.
+        model: the MuJoCo model of all simulators.
+        data: one per environment; emptied by `close`.
+    """
+
+    task_id: str
+    obs_dim: int
+    action_dim: int
+    max_episode_steps: int
+    model: mujoco.MjModel
+    data: list[mujoco.MjData]
+
+    def advance(
+        self, part: slice, action_chunk: FloatArray, elapsed_steps: IntArray, max_episode_steps: int, step: ChunkStep
+    ) -> None:
+        """Execute one chunk in a slice of environments; called on any thread, with slices that do not overlap.
+
+        Args:
+            part: environments.
+            action_chunk: (E, Ta, Da) of all environments.
+            elapsed_steps: (E,) counted up.
+            max_episode_steps: an episode is truncated when it has elapsed so many.
+            step: fields of all environments to write to, zero before; `final_obs` holds the previous observation, and
+                keeps the last finite one where a simulation diverges.
+        """
+        ...
+
+    def start(self, env_indices: IntArray, rngs: Sequence[np.random.Generator], obs: FloatArray) -> None:
+        """Start episodes in env_indices (N,), each drawn from its generator, and write their rows of obs (E, Do)."""
+        ...
+
+    def memory(self) -> dict[str, FloatArray]:
+        """Return what later results depend on beyond MuJoCo's state, by name, each (E, ...)."""
+        ...
+
+    def resume(self, memory: dict[str, FloatArray], obs: FloatArray) -> None:
+        """Continue after MuJoCo's state has been set: take over a memory and write obs (E, Do)."""
+        ...
+
+    def image(self, env_index: int) -> npt.NDArray[np.uint8]:
+        """Return an image (height, width, 3) of one environment."""
+        ...
+
+    def close(self) -> None:
+        """Free simulator data and rendering contexts; closing twice is harmless."""
+        ...
+
+
+class BatchedSimulator:
+    """A suite behind the `BatchedEnv` contract.
+
+    An episode may be terminated and truncated at once, as in gymnasium, if it falls on its last step; a diverged one
+    is truncated, with the last finite observation as `final_obs` and the reward of its finite steps.
+
+    Args:
+        suite: E simulators.
+        act_steps: environment steps per action chunk, Ta.
+        threads: threads that environments are spread over; has no influence on results.
+        max_episode_steps: time limit of an episode; the task's own if None.
+    """
+
+    def __init__(self, suite: Suite, act_steps: int, threads: int = 1, max_episode_steps: int | None = None) -> None:
+        self.suite = suite
+        self.n_envs = len(suite.data)
+        self.obs_dim, self.action_dim = suite.obs_dim, suite.action_dim
+        self.act_steps = act_steps
+        self.max_episode_steps = suite.max_episode_steps if max_episode_steps is None else max_episode_steps
+        bounds = np.linspace(0, self.n_envs, min(threads, self.n_envs) + 1).astype(int)
+        self._slices = [slice(first, end) for first, end in pairwise(bounds.tolist())]
+        self._pool = ThreadPoolExecutor(len(self._slices)) if len(self._slices) > 1 else None
+        self._seed: int | None = None  # None: no episode has been started
+        self._obs: FloatArray = np.zeros((self.n_envs, self.obs_dim))
+        self._elapsed_steps: IntArray = np.zeros(self.n_envs, dtype=np.int64)
+        self._episode_index: IntArray = np.zeros(self.n_envs, dtype=np.int64)
+        self._n_diverged: IntArray = np.zeros(self.n_envs, dtype=np.int64)
+        log_mujoco_warnings()
+
+    @property
+    def n_diverged(self) -> int:
+        """Episodes that left the finite numbers since construction."""
+        return int(self._n_diverged.sum())
+
+    def reset(self, seed: int) -> FloatArray:
+        """Start episode 0 of `seed` in every environment; see `BatchedEnv.reset`."""
+        self._require_open()
+        self._seed = seed
+        self._episode_index[:] = 0
+        self._start_episodes(np.arange(self.n_envs))
+        return self._obs.copy()
+
+    def step_chunk(self, action_chunk: FloatArray) -> ChunkStep:
+        """Execute one chunk in every environment; see `BatchedEnv.step_chunk`."""
+        self._require_started()
+        action_chunk = self._checked(action_chunk)
+        n_envs = self.n_envs
+        step = ChunkStep(
+            obs=self._obs,
+            final_obs=self._obs.copy(),
+            reward=np.zeros(n_envs),
+            n_steps=np.zeros(n_envs, dtype=np.int64),
+            terminated=np.zeros(n_envs, dtype=np.bool_),
+            truncated=np.zeros(n_envs, dtype=np.bool_),
+            success=np.zeros(n_envs, dtype=np.bool_),
+            diverged=np.zeros(n_envs, dtype=np.bool_),
+        )
+        if self._pool is None:
+            self._advance_slice(self._slices[0], action_chunk, step)
+        else:
+            futures = [self._pool.submit(self._advance_slice, part, action_chunk, step) for part in self._slices]
+            for future in futures:
+                future.result()
+        self._log_diverged(step.diverged)
+        return step._replace(obs=self._obs.copy())
+
+    def get_state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return physics (with solver warm start), the suite's memory, counters and seed."""
+        self._require_started()
+        model = self.suite.model
+        physics = np.empty((self.n_envs, mujoco.mj_stateSize(model, _INTEGRATION_STATE)))
+        for data, row in zip(self.suite.data, physics, strict=True):
+            mujoco.mj_getState(model, data, row, _INTEGRATION_STATE)
+        return {
+            "physics": physics,
+            **{name: array.copy() for name, array in self.suite.memory().items()},
+            "elapsed_steps": self._elapsed_steps.copy(),
+            "episode_index": self._episode_index.copy(),
+            "n_diverged": self._n_diverged.copy(),
+            "seed": np.array([self._seed], dtype=np.int64),
+        }
+
+    def set_state(self, state: dict[str, npt.NDArray[np.generic]]) -> FloatArray:
+        """Continue exactly where `get_state` was called; see `BatchedEnv.set_state`."""
+        self._require_open()
+        model, per_env = self.suite.model, (self.n_envs,)
+        physics = self._state_array(state, "physics", (*per_env, mujoco.mj_stateSize(model, _INTEGRATION_STATE)))
+        memory = {
+            name: self._state_array(state, name, array.shape).astype(np.float64)
+            for name, array in self.suite.memory().items()
+        }
+        counters = [self._state_array(state, name, per_env) for name in _COUNTERS]
+        self._seed = int(self._state_array(state, "seed", (1,))[0])
+        self._elapsed_steps[:], self._episode_index[:], self._n_diverged[:] = counters
+        for data, row in zip(self.suite.data, physics, strict=True):
+            mujoco.mj_resetData(model, data)  # clears the warning counters, which are not part of the state
+            mujoco.mj_setState(model, data, row, _INTEGRATION_STATE)
+        self.suite.resume(memory, self._obs)
+        return self._obs.copy()
+
+    def render(self, env_index: int = 0) -> npt.NDArray[np.uint8]:
+        """Return an image (height, width, 3) of one environment."""
+        self._require_started()
+        return self.suite.image(env_index)
+
+    def close(self) -> None:
+        """Free threads, simulator data and rendering context; closing twice is harmless."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        self._seed = None
+        self.suite.close()
+
+    def _advance_slice(self, part: slice, action_chunk: FloatArray, step: ChunkStep) -> None:
+        """Execute the chunk in a slice of environments and reset those that ended; runs on any thread."""
+        self.suite.advance(part, action_chunk, self._elapsed_steps, self.max_episode_steps, step)
+        self._obs[part] = step.final_obs[part]
+        ended = np.flatnonzero(step.terminated[part] | step.truncated[part]) + part.start
+        if ended.size:
+            self._episode_index[ended] += 1
+            self._start_episodes(ended)
+
+    def _start_episodes(self, env_indices: IntArray) -> None:
+        assert self._seed is not None
+        rngs = [stream(self._seed, "env", int(e), int(self._episode_index[e])) for e in env_indices]
+        self._elapsed_steps[env_indices] = 0
+        self.suite.start(env_indices, rngs, self._obs)
+
+    def _checked(self, action_chunk: FloatArray) -> FloatArray:
+        shape = (self.n_envs, self.act_steps, self.action_dim)
+        action_chunk = np.ascontiguousarray(action_chunk, dtype=np.float64)
+        if action_chunk.shape != shape:
+            raise InputError(
+                self.suite.task_id,
+                field="action chunk",
+                expected=f"shape {shape} (environments, steps of a chunk, action dimensions)",
+                got=f"shape {action_chunk.shape}",
+            )
+        if not np.isfinite(action_chunk).all():
+            env_index, step, _ = np.argwhere(~np.isfinite(action_chunk))[0]
+            raise InputError(
+                self.suite.task_id,
+                field=f"action of environment {env_index}, step {step} of the chunk",
+                expected="finite numbers",
+                got=str(action_chunk[env_index, step].tolist()),
+            )
+        return action_chunk
+
+    def _state_array(
+        self, state: dict[str, npt.NDArray[np.generic]], name: str, shape: tuple[int, ...]
+    ) -> npt.NDArray[np.generic]:
+        array = state.get(name)
+        if array is None or array.shape != shape:
+            raise InputError(
+                f"{self.suite.task_id}: simulator state",
+                field=name,
+                expected=f"an array of shape {shape}",
+                got="nothing" if array is None else f"shape {array.shape}",
+            )
+        return array
+
+    def _log_diverged(self, diverged: BoolArray) -> None:
+        for env_index in np.flatnonzero(diverged):
+            self._n_diverged[env_index] += 1
+            logger.warning("%s: environment %d diverged; its episode was ended", self.suite.task_id, env_index)
+
+    def _require_open(self) -> None:
+        if not self.suite.data:
+            raise RuntimeError(f"{self.suite.task_id}: the environments are closed")
+
+    def _require_started(self) -> None:
+        self._require_open()
+        if self._seed is None:
+            raise RuntimeError(f"{self.suite.task_id}: call reset(seed) or set_state(state) first")

@@ -1,0 +1,35 @@
+"""Critics of actions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from inril.config import NetworkConfig, TaskSpec
+from inril.policies.mlp import MLP
+
+
+class TwinQ(nn.Module):
+    """Two independent networks of the value of a chunk; their smaller answer is the one that is not over-optimistic.
+
+    Args:
+        network: sizes of each.
+        task: dimensions of observation and action.
+        horizon_steps: Tp.
+
+    Source: Fujimoto et al. 2018, "Addressing Function Approximation Error in Actor-Critic Methods".
+    """
+
+    def __init__(self, network: NetworkConfig, task: TaskSpec, horizon_steps: int) -> None:
+        super().__init__()
+        in_dim = task.obs_dim + horizon_steps * task.action_dim
+        self.networks = nn.ModuleList(MLP(network, in_dim, 1) for _ in range(2))
+
+    def forward(self, obs: Tensor, chunk: Tensor) -> Tensor:
+        """Return both values (2, B) of normalised chunks (B, Tp, Da) at normalised observations (B, Do)."""
+        x = torch.cat([obs, chunk.flatten(1)], dim=1)
+        return torch.stack([network(x).squeeze(1) for network in self.networks])
+
+    def smaller(self, obs: Tensor, chunk: Tensor) -> Tensor:
+        """Return the smaller value (B,)."""
+        return self(obs, chunk).amin(dim=0)  # type: ignore[no-any-return]

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from toy_env import RESET_OBS, ToyEnv
+
+from inril.algos.experience import Experience
+from inril.algos.idql import IDQL, expectile_loss
+from inril.config import IDQLConfig, NetworkConfig
+from inril.data.chunks import ChunkDataset
+from inril.policies.critics import TwinQ
+from inril.policies.diffusion import DiffusionPolicy
+from inril.policies.mlp import MLP
+from inril.tensor_file import pack, unpack
+from inril.train.replay import Replay
+
+Make = Callable[..., IDQL]
+PLAIN = NetworkConfig(widths=(8, 8), activation="mish", residual=False)
+RESIDUAL = NetworkConfig(widths=(8, 8, 8), activation="mish")
+
+
+@pytest.fixture
+def make(diffusion_policy: DiffusionPolicy, task: Any) -> Make:
+    def build(env: ToyEnv | None = None, n_updates: int = 3, n_collected: int = 2, **changed: Any) -> IDQL:
+        settings = {
+            "gamma": 0.9, "actor_lr": 1e-3, "critic_lr": 1e-2, "batch_size": 10, "replay_ratio": 4, "buffer_rows": 12,
+            "reward_factor": 0.5, "expectile": 0.8, "n_samples": 3, "explore_weight": 0.7, "target_rate": 0.1,
+            "critic_warmup_itr": 0, "critic_network": PLAIN, "value_network": RESIDUAL, "min_sampling_std": 0.1,
+        }  # fmt: skip
+        config = IDQLConfig(**{**settings, **changed})
+        env, policy = env or ToyEnv(), copy.deepcopy(diffusion_policy)
+        torch.manual_seed(1)
+        replay = Replay(config.buffer_rows, env.n_envs, env.obs_dim, (2, 2))
+        experience = Experience(replay, policy.normalizer, 5, 0, False, config.reward_factor)
+        demos = ChunkDataset(torch.full((9, 2), 7.0), torch.full((9, 2), 7.0), np.arange(8), 2)
+        idql = IDQL(config, policy, TwinQ(PLAIN, task, 2), MLP(RESIDUAL, 2, 1), experience, demos, n_updates, seed=0)
+        for itr in range(1, n_collected + 1):
+            idql.collect(env, itr)
+        return idql
+
+    return build
+
+
+def learn(idql: IDQL, itr: int) -> list[str]:
+    names = []
+    for update in idql.updates(itr):
+        update.zero_grad()
+        update.backward()
+        update.apply()
+        names.append(update.name)
+    return names
+
+
+def weights(idql: IDQL) -> list[Tensor]:
+    networks = (idql.actor, idql.q, idql.q_target, idql.value)
+    return [parameter.detach().clone() for network in networks for parameter in network.parameters()]
+
+
+def plain_forward(network: nn.Module, x: Tensor) -> Tensor:
+    """A plain MLP layer by layer, in double precision."""
+    *hidden, last = [(layer.weight.double(), layer.bias.double()) for layer in network.layers]  # type: ignore[union-attr]
+    for weight, bias in hidden:
+        x = nn.functional.mish(x @ weight.T + bias)
+    return (x @ last[0].T + last[1]).squeeze(1)
+
+
+def residual_forward(network: nn.Module, x: Tensor) -> Tensor:
+    first, inner_1, inner_2, last = [(layer.weight.double(), layer.bias.double()) for layer in network.layers]  # type: ignore[union-attr]
+    mish = nn.functional.mish
+    h = x @ first[0].T + first[1]
+    h = h + mish(mish(h) @ inner_1[0].T + inner_1[1]) @ inner_2[0].T + inner_2[1]
+    return (h @ last[0].T + last[1]).squeeze(1)
+
+
+def next_updates(idql: IDQL) -> Any:
+    """Each update with its gradient in place, before it is applied; the batch is the first that the stream gives."""
+    for update in idql.updates(1):
+        update.zero_grad()
+        update.backward()
+        yield update
+        update.apply()
+
+
+def test_expectile_weighs_positive_errors_by_tau() -> None:
+    assert expectile_loss(torch.tensor([2.0, -1.0]), 0.8).item() == pytest.approx((0.8 * 4 + 0.2 * 1) / 2)
+
+
+def test_gradients_of_one_round_follow_the_formulas(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    idql = make(n_updates=1)
+    batch = idql.experience.replay.sample(torch.Generator().manual_seed(4), 10)
+    monkeypatch.setattr(idql.experience.replay, "sample", lambda generator, size: batch)
+    obs, reward, terminated = batch.obs.double(), batch.reward.double(), batch.terminated.double()
+    pairs = torch.cat([obs, batch.chunk.flatten(1).double()], dim=1)
+    assert 0 < terminated.sum() < 10
+    updates = next_updates(idql)
+
+    value = next(updates)
+    with torch.no_grad():
+        target = torch.minimum(*[plain_forward(q, pairs) for q in idql.q_target.networks])
+    error = target - residual_forward(idql.value, obs)
+    loss = torch.where(error > 0, 0.8 * error**2, 0.2 * error**2).mean()
+    compare(value, torch.autograd.grad(loss, list(idql.value.parameters())))
+
+    critic = next(updates)
+    with torch.no_grad():  # with the value that has just learnt
+        next_value = residual_forward(idql.value, batch.next_obs.double())
+        target = reward + 0.9 * (1 - terminated) * next_value
+    loss = sum(((plain_forward(q, pairs) - target) ** 2).mean() for q in idql.q.networks)  # type: ignore[assignment]
+    compare(critic, torch.autograd.grad(loss, list(idql.q.parameters())))
+    before = [parameter.clone() for parameter in idql.q_target.parameters()]
+
+    actor = next(updates)
+    assert actor.name == "actor"
+    for old, target, online in zip(before, idql.q_target.parameters(), idql.q.parameters(), strict=True):
+        torch.testing.assert_close(target, 0.9 * old + 0.1 * online)
+    assert next(updates, None) is None
+
+
+def compare(update: Any, expected: Any) -> None:
+    for parameter, gradient in zip(update.parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient.float(), atol=1e-6, rtol=1e-4)
+
+
+def test_actor_imitates_the_batch_and_every_fraction_of_demonstrations(make: Make) -> None:
+    for fraction, n_demos in ((0.0, 0), (0.3, 3), (0.5, 5), (1.0, 10)):
+        idql = make(demo_fraction=fraction)
+        batch = idql.experience.replay.sample(torch.Generator().manual_seed(1), 10)
+        imitated = idql._imitated(batch, torch.Generator().manual_seed(2))
+        from_demos = (imitated.obs == 7).all(dim=1)
+        assert from_demos.sum() == n_demos
+        assert torch.equal(imitated.obs[~from_demos], batch.obs[n_demos:])
+        assert torch.equal(imitated.action_chunk[~from_demos], batch.chunk[n_demos:])
+
+
+def test_actor_gradient_is_that_of_the_denoising_loss_over_all_steps(make: Make) -> None:
+    idql = make()
+    batch = idql.experience.replay.sample(torch.Generator().manual_seed(1), 10)
+    idql.actor.zero_grad()
+    info = idql._actor_backward(idql._imitated(batch, torch.Generator()), torch.Generator().manual_seed(5))
+    generator, schedule = torch.Generator().manual_seed(5), idql.policy.schedule
+    t = torch.randint(6, (10,), generator=generator)
+    eps = torch.randn(batch.chunk.shape, generator=generator)
+    predicted = idql.actor(schedule.add_noise(batch.chunk, eps, t), idql.actor.time_table()[t], batch.obs)
+    loss = ((predicted - eps) ** 2).mean()
+    assert info["actor_loss"] == pytest.approx(loss.item(), rel=1e-5)
+    for parameter, gradient in zip(
+        idql.il_parameters(), torch.autograd.grad(loss, list(idql.il_parameters())), strict=True
+    ):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-6, rtol=1e-4)
+
+
+def test_order_of_updates_and_warm_up(make: Make) -> None:
+    assert learn(make(), 1) == ["value", "critic", "actor"] * 3
+    assert learn(make(critic_warmup_itr=1), 1) == ["value", "critic"] * 3
+    assert learn(make(critic_warmup_itr=1), 2) == ["value", "critic", "actor"] * 3
+
+
+def test_a_frozen_actor_keeps_its_weights_while_critics_learn(make: Make) -> None:
+    idql = make(train_actor=False)
+    actor, q = copy.deepcopy(idql.actor.state_dict()), copy.deepcopy(idql.q.state_dict())
+    assert learn(idql, 9) == ["value", "critic"] * 3
+    assert all(torch.equal(value, actor[name]) for name, value in idql.actor.state_dict().items())
+    assert not all(torch.equal(value, q[name]) for name, value in idql.q.state_dict().items())
+
+
+def test_buffer_holds_true_successors_and_scaled_rewards(make: Make) -> None:
+    env = ToyEnv()
+    idql = make(env, n_collected=1)
+    batch = idql.experience.replay.sample(torch.Generator().manual_seed(0), 200)
+    rewards = np.concatenate([step.reward for _, step in env.log])
+    assert set(batch.reward.tolist()) <= set((0.5 * rewards).astype(np.float32).tolist())
+    final = torch.from_numpy(np.concatenate([step.final_obs for _, step in env.log])).float()
+    normalized = set(idql.policy.normalizer.normalize_obs(final)[:, 1].tolist())
+    assert set(batch.next_obs[:, 1].tolist()) <= normalized
+    reset = idql.policy.normalizer.normalize_obs(torch.tensor([[0.0, RESET_OBS]]))[0, 1].item()
+    assert reset not in set(batch.next_obs[:, 1].tolist())
+    assert batch.truncated.any()
+    assert batch.terminated.any()
+
+
+def test_evaluation_takes_the_chunk_that_the_smaller_target_value_prefers(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idql = make()
+    chunks = torch.stack([torch.full((2, 2), float(k)) for k in range(3)]).expand(4, 3, 2, 2)
+    monkeypatch.setattr(idql, "_propose", lambda sampler, obs, generator: chunks)
+    first, second = (torch.tensor(scores).expand(4, 3).reshape(-1) for scores in ([5.0, 3.0, 9.0], [1.0, 2.0, 0.0]))
+    monkeypatch.setattr(type(idql.q_target), "forward", lambda self, obs, chunk: torch.stack([first, second]))
+    chosen = idql.act(np.zeros((4, 2)), torch.Generator())
+    expected = idql.policy.normalizer.denormalize_action(torch.full((4, 2, 2), 1.0))
+    np.testing.assert_allclose(chosen, expected.numpy())
+
+
+def test_exploration_draws_better_chunks_more_often(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    idql, n = make(), 4000
+    chunks = torch.stack([torch.full((2, 2), float(k)) for k in range(3)]).expand(n, 3, 2, 2)
+    monkeypatch.setattr(idql, "_propose", lambda sampler, obs, generator: chunks)
+    monkeypatch.setattr(idql, "value", lambda obs: torch.zeros(len(obs), 1))
+    monkeypatch.setattr(idql, "_values_of", lambda obs, chunks: torch.tensor([-1.0, 1.0, 2.0]).expand(n, 3))
+    chosen = idql._explore(torch.zeros(n, 2), torch.Generator().manual_seed(0))[:, 0, 0]
+    share = [(chosen == k).float().mean().item() for k in range(3)]
+    assert share == pytest.approx([0.3 / 1.7, 0.7 / 1.7, 0.7 / 1.7], abs=0.03)
+
+
+def test_a_resumed_algorithm_goes_on_bit_for_bit(make: Make) -> None:
+    env = ToyEnv()
+    idql = make(env)
+    learn(idql, 1)
+    resumed = make(n_collected=0)
+    resumed.load_state_dict(unpack(*pack(idql.state_dict())))
+    other_env = copy.deepcopy(env)
+    for algorithm, its_env in ((idql, env), (resumed, other_env)):
+        algorithm.collect(its_env, 3)
+        learn(algorithm, 3)
+    assert all(torch.equal(a, b) for a, b in zip(weights(idql), weights(resumed), strict=True))
+
+
+def test_acting_state_brings_back_how_it_acted(make: Make) -> None:
+    idql, obs = make(), ToyEnv().reset(0)
+    state = {name: tensor.clone() for name, tensor in idql.acting_state().items()}
+    before = idql.act(obs, torch.Generator().manual_seed(1))
+    learn(idql, 1)
+    assert not np.array_equal(idql.act(obs, torch.Generator().manual_seed(1)), before)
+    idql.load_acting_state(state)
+    assert np.array_equal(idql.act(obs, torch.Generator().manual_seed(1)), before)
+
+
+def test_diagnostics_touch_no_gradient(make: Make) -> None:
+    idql = make()
+    loss = idql.rl_loss(20, 1, torch.Generator().manual_seed(0))
+    torch.autograd.grad(loss, list(idql.il_parameters()))
+    assert all(parameter.grad is None for parameter in idql.il_parameters())
