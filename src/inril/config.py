@@ -38,6 +38,8 @@ Method = Literal[
     "idql_demos_actor",
     "idql_frozen",
     "idql_noise",
+    "dipo",
+    "awr",
     "ppo_gaussian",
 ]
 # The algorithm behind each method: its `algo.kind`.
@@ -50,6 +52,8 @@ ALGORITHMS: dict[Method, str] = {
     "idql_demos_actor": "idql",
     "idql_frozen": "idql",
     "idql_noise": "idql",
+    "dipo": "dipo",
+    "awr": "awr",
     "ppo_gaussian": "ppo",
 }
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
@@ -333,28 +337,60 @@ class DPPOConfig(PPOBase):
     bc_loss: BcLossConfig | None = later(None, description="imitation as a part of the actor's loss")
 
 
-class IDQLConfig(Model):
-    """Implicit diffusion Q-learning."""
+class OffPolicyBase(Model):
+    """What algorithms with a replay buffer share."""
 
-    kind: Literal["idql"] = "idql"
     gamma: Fraction = Field(description="discount per chunk")
     actor_lr: PositiveFloat
-    critic_lr: PositiveFloat = Field(description="of both critics")
+    critic_lr: PositiveFloat = Field(description="of all critics")
     batch_size: PositiveInt = Field(description="transitions of one gradient step")
     replay_ratio: PositiveInt = Field(description="how often each new transition is used, on average")
     buffer_rows: PositiveInt = Field(description="capacity of the replay buffer, in chunks of every environment")
     reward_factor: PositiveFloat = Field(description="rewards are multiplied by it")
+    critic_warmup_itr: NonNegativeInt = Field(description="iterations in which only critics learn")
+    critic_network: NetworkConfig = Field(description="IDQL, DIPO: of chunks, two of them; AWR: of observations")
+    min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
+    randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
+
+    def n_updates(self, n_transitions: int) -> int:
+        """Gradient steps of the actor in an iteration that brings so many new transitions."""
+        return n_transitions * self.replay_ratio // self.batch_size
+
+
+class IDQLConfig(OffPolicyBase):
+    """Implicit diffusion Q-learning."""
+
+    kind: Literal["idql"] = "idql"
     expectile: Fraction = Field(description="tau of the critic of observations")
     n_samples: PositiveInt = Field(description="M, chunks proposed, of which one is executed")
     explore_weight: Fraction = Field(description="of chunks with Q > V in training; others weigh 1 minus it")
     target_rate: Fraction = Field(description="share by which the target critic moves at each update")
-    critic_warmup_itr: NonNegativeInt = Field(description="iterations in which only critics learn")
-    critic_network: NetworkConfig = Field(description="of chunks, two of them")
     value_network: NetworkConfig = Field(description="of observations")
-    min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
-    randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
     train_actor: bool = Field(True, description="false: the pre-trained policy proposes to the end (control)")
     demo_fraction: Fraction = Field(0.0, description="demonstrations among what the actor imitates (control)")
+
+
+class DIPOConfig(OffPolicyBase):
+    """Diffusion policy for model-free online reinforcement learning."""
+
+    kind: Literal["dipo"] = "dipo"
+    target_rate: Fraction = Field(description="share by which target critic and target actor move at each update")
+    improve_steps: PositiveInt = Field(description="gradient steps on each stored chunk that is drawn")
+    improve_lr: PositiveFloat = Field(description="of these steps")
+    improve_max_grad: PositiveFloat = Field(
+        description="times Ta Da: bound on the norm of a batch's gradient with respect to its chunks"
+    )
+
+
+class AWRConfig(OffPolicyBase):
+    """Advantage-weighted regression."""
+
+    kind: Literal["awr"] = "awr"
+    td_lambda: Fraction = Field(description="lambda of the critic's targets")
+    td_rate: Fraction = Field(description="share of the TD(lambda) error by which a target differs from the value")
+    advantage_factor: PositiveFloat = Field(description="beta, factor of the normalised advantage in the exponent")
+    max_weight: PositiveFloat = Field(description="bound on the weight of a chunk")
+    actor_steps_per_critic_step: PositiveInt
 
 
 class ExpertConfig(Model):
@@ -408,7 +444,7 @@ class FinetuneConfig(Model):
     n_envs: PositiveInt = Field(description="E")
     n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
     reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
-    algo: DPPOConfig | IDQLConfig | PPOConfig = Field(discriminator="kind")
+    algo: DPPOConfig | IDQLConfig | DIPOConfig | AWRConfig | PPOConfig = Field(discriminator="kind")
     il: IlConfig
     eval: EvalConfig
     holdout: HoldoutConfig = HoldoutConfig()

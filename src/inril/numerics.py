@@ -15,6 +15,8 @@ VERSIONS = {
     "dppo": 1,
     "bc_loss": 1,
     "idql": 1,
+    "dipo": 1,
+    "awr": 1,
     "ppo_gaussian": 1,
     "noise": 1,
     "none": 1,

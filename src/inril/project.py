@@ -41,7 +41,7 @@ Layer = tuple[Path, Mapping[str, Any]]
 ModelT = TypeVar("ModelT", bound=Model)
 
 # Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
-_UNION_MEMBER = re.compile(r"dppo|idql|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
+_UNION_MEMBER = re.compile(r"dppo|idql|dipo|awr|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
 # Set by the run itself; in a file they would be overridden without a word.
 _RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
 _LONG = 200  # characters; a longer value is a whole section and would drown the message

@@ -15,7 +15,18 @@ from inril.envs import make
 from inril.policies.files import load_policy
 from inril.train import finetune, pretrain
 
-METHODS = ("dppo", "dppo_bcloss", "dppo_demoloss", "dppo_noise", "ppo_gaussian")
+METHODS = (
+    "awr",
+    "dipo",
+    "dppo",
+    "dppo_bcloss",
+    "dppo_demoloss",
+    "dppo_noise",
+    "idql",
+    "idql_demos_actor",
+    "idql_noise",
+    "ppo_gaussian",
+)
 
 
 @pytest.fixture(scope="module")

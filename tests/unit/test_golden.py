@@ -64,14 +64,29 @@ PPO: dict[str, Any] = {
     "gamma": 0.99, "gae_lambda": 0.95, "actor_lr": 1e-3, "critic_lr": 1e-3, "minibatch": 48, "epochs": 2,
     "clip_coef": {"base": 0.01, "top": 0.05}, "vf_coef": 0.5, "target_kl": None, "critic_network": MISH.model_dump(),
 }  # fmt: skip
+REPLAY: dict[str, Any] = {
+    "gamma": 0.99, "actor_lr": 1e-3, "critic_lr": 1e-3, "batch_size": 16, "replay_ratio": 2, "buffer_rows": 20,
+    "reward_factor": 0.1, "critic_warmup_itr": 0, "critic_network": PLAIN.model_dump(), "min_sampling_std": 0.1,
+}  # fmt: skip
 ALGOS: dict[str, dict[str, Any]] = {
     "dppo": {
         **PPO, "kind": "dppo", "ft_denoising_steps": 3, "gamma_denoising": 0.9, "min_sampling_std": 0.1,
         "min_logprob_std": 0.1,
     },
     "ppo_gaussian": {**PPO, "kind": "ppo", "std_range": [0.05, 0.2]},
+    "idql": {
+        **REPLAY, "kind": "idql", "expectile": 0.8, "n_samples": 3, "explore_weight": 0.7, "target_rate": 0.01,
+        "value_network": MISH.model_dump(),
+    },
+    "dipo": {
+        **REPLAY, "kind": "dipo", "target_rate": 0.05, "improve_steps": 3, "improve_lr": 1e-2, "improve_max_grad": 0.1,
+    },
+    "awr": {
+        **REPLAY, "kind": "awr", "td_lambda": 0.9, "td_rate": 0.8, "advantage_factor": 2, "max_weight": 5,
+        "actor_steps_per_critic_step": 2, "critic_network": MISH.model_dump(),
+    },
 }  # fmt: skip
-POLICIES: dict[str, DiffusionConfig | GaussianConfig] = {"dppo": DIFFUSION, "ppo_gaussian": GAUSSIAN}
+POLICIES: dict[str, DiffusionConfig | GaussianConfig] = {**dict.fromkeys(ALGOS, DIFFUSION), "ppo_gaussian": GAUSSIAN}
 
 
 def synthetic_demos() -> tuple[Demos, list[Episode]]:
@@ -137,6 +152,23 @@ def of_algorithm(method: str) -> Values:
     with torch.no_grad():
         values |= algorithm.probe(batch.obs, batch.action_chunk, torch.Generator().manual_seed(2))
     values["imitation_loss"] = algorithm.il_loss(batch.obs, batch.action_chunk, torch.Generator().manual_seed(3)).item()
+    action = algorithm.act(np.linspace(-1, 1, 33).reshape(3, 11), torch.Generator().manual_seed(4))
+    values["sum_abs_evaluation_action"] = float(np.abs(action).sum())
+    env.close()
+    return values
+
+
+def of_off_policy(method: str) -> Values:
+    algorithm: Any = fresh_algorithm(method)
+    env = make("hopper", 4, 2, max_episode_steps=16)
+    values: Values = {f"rollout_{name}": value for name, value in algorithm.collect(env, 1).items()}
+    for update in algorithm.updates(1):
+        update.zero_grad()
+        values |= {f"last_{name}": value for name, value in update.backward().items()}
+        values.setdefault(f"first_{update.name}_gradient_norm", gradient_norm(update.parameters))
+        update.apply()
+    for name, network in algorithm.networks.networks.items():
+        values[f"sum_abs_{name}"] = total(network.parameters())
     action = algorithm.act(np.linspace(-1, 1, 33).reshape(3, 11), torch.Generator().manual_seed(4))
     values["sum_abs_evaluation_action"] = float(np.abs(action).sum())
     env.close()
@@ -300,6 +332,9 @@ COMPUTE: dict[str, Callable[[], Values]] = {
     "finetune": of_finetuning,
     "dppo": lambda: of_algorithm("dppo"),
     "bc_loss": of_bc_loss,
+    "idql": lambda: of_off_policy("idql"),
+    "dipo": lambda: of_off_policy("dipo"),
+    "awr": lambda: of_off_policy("awr"),
     "ppo_gaussian": lambda: of_algorithm("ppo_gaussian"),
     "noise": of_noise,
     "none": lambda: of_separation("none"),

@@ -121,8 +121,7 @@ class DiffusionHead:
 
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Run the chain with evaluation noise."""
-        noise = chain_noise(self.schedule, (len(obs), *self.policy.chunk_shape), generator, self.randn_clip)
-        return self.exploit(obs, noise).x[-1]
+        return self.exploit.chunks(obs, self.policy.chunk_shape, generator, self.randn_clip)
 
     def policy_state(self) -> dict[str, Tensor]:
         """Pre-trained policy plus the fine-tuned copy."""

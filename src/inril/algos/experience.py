@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
+from inril.config import FinetuneConfig, OffPolicyBase
 from inril.data.normalizer import Normalizer
 from inril.envs.base import BatchedEnv
+from inril.policies.diffusion import DiffusionPolicy
 from inril.seeding import subseed, torch_stream
 from inril.train.episodes import EpisodeStatistics
 from inril.train.replay import Replay
@@ -58,13 +60,15 @@ class Experience:
         elif self.obs is None:
             self.obs = env.reset(reset_seed)
         env_steps = n_diverged = 0
-        for _ in range(self.n_steps):
+        for s in range(self.n_steps):
             obs = self.normalized(self.obs)
             chunk = choose(obs, generator)
             step = env.step_chunk(self.normalizer.denormalize_action(chunk).double().cpu().numpy())
             reward = torch.from_numpy(step.reward * self.reward_factor)
+            # What the next iteration does not continue ends here.
+            truncated = step.truncated | (self.reset_each_itr and s == self.n_steps - 1)
             self.replay.add(
-                obs, chunk, reward, self.normalized(step.final_obs), _flag(step.terminated), _flag(step.truncated)
+                obs, chunk, reward, self.normalized(step.final_obs), _flag(step.terminated), _flag(truncated)
             )
             self.episodes.add(step)
             env_steps += int(step.n_steps.sum())
@@ -90,3 +94,16 @@ class Experience:
 
 def _flag(value: BoolArray) -> Tensor:
     return torch.from_numpy(value).float()
+
+
+def make_experience(config: FinetuneConfig, algo: OffPolicyBase, policy: DiffusionPolicy) -> Experience:
+    """Build an empty buffer for a fine-tuning run of a policy."""
+    device = policy.normalizer.device
+    return Experience(
+        replay=Replay(algo.buffer_rows, config.n_envs, config.task.obs_dim, policy.chunk_shape, device),
+        normalizer=policy.normalizer,
+        n_steps=config.n_steps,
+        seed=config.seed,
+        reset_each_itr=config.reset_each_itr,
+        reward_factor=algo.reward_factor,
+    )

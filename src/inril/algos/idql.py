@@ -11,27 +11,26 @@ the form of the DPPO reference.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from inril.algos.base import Info, Update
-from inril.algos.experience import Experience
+from inril.algos.experience import Experience, make_experience
+from inril.algos.networks import Networks
 from inril.config import FinetuneConfig, IDQLConfig
 from inril.data.chunks import ChunkDataset, DemoBatch
 from inril.envs.base import BatchedEnv
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import TwinQ
-from inril.policies.diffusion import DiffusionPolicy, chain_noise, evaluation_std, training_std
+from inril.policies.diffusion import DiffusionPolicy, evaluation_std, training_std
 from inril.policies.ema import update_ema
 from inril.policies.mlp import MLP
 from inril.seeding import subseed, torch_stream
-from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
-from inril.train.replay import Replay, Transitions
+from inril.train.replay import Transitions
 from inril.types import FloatArray
 
 
@@ -75,12 +74,12 @@ class IDQL:
         self.config, self.policy, self.experience, self.demos = config, policy, experience, demos
         self.n_updates, self.seed = n_updates, seed
         device = policy.normalizer.device
-        self.actor = policy.denoiser.requires_grad_(True)
-        self.q, self.value = q.to(device), value.to(device)
-        self.q_target = copy.deepcopy(self.q).requires_grad_(False)
-        self.actor_optimizer = adamw(self.actor.parameters(), config.actor_lr)
-        self.q_optimizer = adamw(self.q.parameters(), config.critic_lr)
-        self.value_optimizer = adamw(self.value.parameters(), config.critic_lr)
+        self.actor, self.q, self.value = policy.denoiser, q.to(device), value.to(device)
+        self.q_target = copy.deepcopy(self.q)
+        self.networks = Networks(
+            {"actor": self.actor, "critic": self.q, "critic_target": self.q_target, "value": self.value},
+            lr={"actor": config.actor_lr, "critic": config.critic_lr, "value": config.critic_lr},
+        )
         schedule = policy.schedule
         self.explore = ChainSampler(policy.denoisers(), schedule, training_std(schedule, config.min_sampling_std))
         self.exploit = ChainSampler(policy.denoisers(), schedule, evaluation_std(schedule))
@@ -94,12 +93,12 @@ class IDQL:
         generator = torch_stream(self.seed, "minibatch", itr)
         for _ in range(self.n_updates):
             batch = self.experience.replay.sample(generator, self.config.batch_size)
-            yield self._update("value", partial(self._value_backward, batch))
-            yield self._update("critic", partial(self._critic_backward, batch))
+            yield self.networks.update("value", partial(self._value_backward, batch))
+            yield self.networks.update("critic", partial(self._critic_backward, batch))
             update_ema(self.q_target, self.q, 1 - self.config.target_rate)
             if self.config.train_actor and itr > self.config.critic_warmup_itr:
                 imitated = self._imitated(batch, generator)
-                yield self._update("actor", partial(self._actor_backward, imitated, generator))
+                yield self.networks.update("actor", partial(self._actor_backward, imitated, generator))
 
     def il_parameters(self) -> Sequence[Tensor]:
         """The whole denoiser."""
@@ -142,29 +141,16 @@ class IDQL:
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers and experience."""
-        networks = {name: network.state_dict() for name, network in self._networks.items()}
-        optimizers = {name: optimizer_state(optimizer) for name, optimizer in self._optimizers.items()}
-        return {"networks": networks, "optimizers": optimizers, "experience": self.experience.state_dict()}
+        return {**self.networks.state_dict(), "experience": self.experience.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name, network in self._networks.items():
-            network.load_state_dict(state["networks"][name])
-        for name, optimizer in self._optimizers.items():
-            load_optimizer_state(optimizer, state["optimizers"].get(name, {}))  # empty before its first step
+        self.networks.load_state_dict(state)
         self.experience.load_state_dict(state["experience"])
 
     @property
     def _acting(self) -> nn.ModuleDict:
         return nn.ModuleDict({"actor": self.actor, "q_target": self.q_target})
-
-    @property
-    def _networks(self) -> dict[str, nn.Module]:
-        return {"actor": self.actor, "critic": self.q, "critic_target": self.q_target, "value": self.value}
-
-    @property
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"actor": self.actor_optimizer, "critic": self.q_optimizer, "value": self.value_optimizer}
 
     def _explore(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one of M chunks, those better than the average (Q > V) with the larger weight."""
@@ -177,9 +163,8 @@ class IDQL:
     def _propose(self, sampler: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw M chunks (E, M, Tp, Da) for each observation (E, Do)."""
         repeated = obs.repeat_interleave(self.config.n_samples, dim=0)
-        shape = (len(repeated), *self.policy.chunk_shape)
-        noise = chain_noise(self.policy.schedule, shape, generator, self.config.randn_clip)
-        return sampler(repeated, noise).x[-1].view(len(obs), self.config.n_samples, *self.policy.chunk_shape)
+        chunks = sampler.chunks(repeated, self.policy.chunk_shape, generator, self.config.randn_clip)
+        return chunks.view(len(obs), self.config.n_samples, *self.policy.chunk_shape)
 
     def _values_of(self, obs: Tensor, chunks: Tensor) -> Tensor:
         """Smaller target value (E, M) of chunks (E, M, Tp, Da)."""
@@ -199,7 +184,7 @@ class IDQL:
         with torch.no_grad():
             next_value = self.value(batch.next_obs).squeeze(1)
             target = batch.reward + self.config.gamma * (1 - batch.terminated) * next_value
-        loss = F.mse_loss(self.q(batch.obs, batch.chunk), target.expand(2, -1), reduction="none").mean(dim=1).sum()
+        loss = self.q.loss(batch.obs, batch.chunk, target)
         loss.backward()
         return {"critic_loss": loss.item()}
 
@@ -217,16 +202,6 @@ class IDQL:
         obs = torch.cat([batch.obs[n_demos:], demos.obs])
         return DemoBatch(obs, torch.cat([batch.chunk[n_demos:], demos.action_chunk]))
 
-    def _update(self, name: str, backward: Callable[[], Info]) -> Update:
-        return Update(
-            name=name,
-            backward=backward,
-            parameters=list(self._networks[name].parameters()),
-            optimizer=self._optimizers[name],
-            max_grad_norm=None,
-            is_actor=name == "actor",
-        )
-
 
 def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDataset) -> IDQL:
     """Build IDQL for one run, with fresh critics.
@@ -240,16 +215,13 @@ def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDatas
     assert isinstance(algo, IDQLConfig)
     torch.manual_seed(subseed(config.seed, "init"))
     horizon_steps, _ = policy.chunk_shape
-    replay = Replay(algo.buffer_rows, config.n_envs, config.task.obs_dim, policy.chunk_shape, policy.normalizer.device)
     return IDQL(
         config=algo,
         policy=policy,
         q=TwinQ(algo.critic_network, config.task, horizon_steps),
         value=MLP(algo.value_network, config.task.obs_dim, 1),
-        experience=Experience(
-            replay, policy.normalizer, config.n_steps, config.seed, config.reset_each_itr, algo.reward_factor
-        ),
+        experience=make_experience(config, algo, policy),
         demos=demos,
-        n_updates=config.n_envs * config.n_steps * algo.replay_ratio // algo.batch_size,
+        n_updates=algo.n_updates(config.n_envs * config.n_steps),
         seed=config.seed,
     )

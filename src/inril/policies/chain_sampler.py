@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from inril.policies.diffusion import Chain, Denoiser, sample_chain
+from inril.policies.diffusion import Chain, Denoiser, chain_noise, sample_chain
 from inril.policies.schedule import NoiseSchedule
 
 
@@ -45,6 +45,12 @@ class ChainSampler:
         recording.noise.copy_(noise)
         recording.graph.replay()
         return recording.chain
+
+    def chunks(
+        self, obs: Tensor, chunk_shape: tuple[int, int], generator: torch.Generator, clip: float = 3.0
+    ) -> Tensor:
+        """Draw noise, truncated at +-clip, and return the chunks (E, Tp, Da) at the ends of the chains."""
+        return self(obs, chain_noise(self.schedule, (len(obs), *chunk_shape), generator, clip)).x[-1]
 
     def _record(self, obs: Tensor, noise: Tensor) -> _Recording:
         obs, noise = obs.clone(), noise.clone()

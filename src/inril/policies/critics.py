@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from inril.config import NetworkConfig, TaskSpec
 from inril.policies.mlp import MLP
@@ -33,3 +34,7 @@ class TwinQ(nn.Module):
     def smaller(self, obs: Tensor, chunk: Tensor) -> Tensor:
         """Return the smaller value (B,)."""
         return self(obs, chunk).amin(dim=0)  # type: ignore[no-any-return]
+
+    def loss(self, obs: Tensor, chunk: Tensor, target: Tensor) -> Tensor:
+        """Sum over both networks of the mean squared distance from the targets (B,)."""
+        return F.mse_loss(self(obs, chunk), target.expand(2, -1), reduction="none").mean(dim=1).sum()

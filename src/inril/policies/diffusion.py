@@ -138,7 +138,13 @@ def draw_noise(chunk: Tensor, n_steps: int, generator: torch.Generator) -> tuple
 
 
 def denoising_loss(
-    denoiser: Denoiser, schedule: NoiseSchedule, obs: Tensor, chunk: Tensor, t: Tensor, eps: Tensor
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    obs: Tensor,
+    chunk: Tensor,
+    t: Tensor,
+    eps: Tensor,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error of the predicted noise.
 
@@ -149,11 +155,15 @@ def denoising_loss(
         chunk: (B, Tp, Da) normalised demonstration.
         t: (B,) denoising index.
         eps: (B, Tp, Da) noise that is added.
+        weight: (B,) of each sample in the mean; None weighs all the same.
 
     Source: Ho et al. 2020, eq. 14.
     """
     time = denoiser.time_table().index_select(0, t)
-    return F.mse_loss(denoiser(schedule.add_noise(chunk, eps, t), time, obs), eps)
+    predicted = denoiser(schedule.add_noise(chunk, eps, t), time, obs)
+    if weight is None:
+        return F.mse_loss(predicted, eps)
+    return (weight * F.mse_loss(predicted, eps, reduction="none").mean(dim=(1, 2))).mean()
 
 
 class Chain(NamedTuple):

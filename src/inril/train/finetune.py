@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from inril.algos.awr import make_awr
 from inril.algos.base import Algorithm, Info, Update
+from inril.algos.dipo import make_dipo
 from inril.algos.dppo import make_dppo
 from inril.algos.idql import make_idql
 from inril.algos.ppo_gaussian import make_ppo_gaussian
@@ -99,6 +101,10 @@ def make_algorithm(cfg: FinetuneConfig, policy: Policy, demos: SplitDemos) -> Al
         return make_dppo(cfg, policy, demos.train)
     if cfg.algo.kind == "idql" and isinstance(policy, DiffusionPolicy):
         return make_idql(cfg, policy, demos.train)
+    if cfg.algo.kind == "dipo" and isinstance(policy, DiffusionPolicy):
+        return make_dipo(cfg, policy)
+    if cfg.algo.kind == "awr" and isinstance(policy, DiffusionPolicy):
+        return make_awr(cfg, policy)
     if cfg.algo.kind == "ppo" and isinstance(policy, GaussianPolicy):
         return make_ppo_gaussian(cfg, policy)
     expected = f"a policy that {cfg.method} can fine-tune"

@@ -64,20 +64,39 @@ class Replay:
         self._next_row = (self._next_row + 1) % self.n_rows
         self._n_filled = min(self._n_filled + 1, self.n_rows)
 
-    def sample(self, generator: torch.Generator, size: int) -> Transitions:
-        """Draw transitions (size, ...) uniformly, with replacement."""
-        return self[torch.randint(len(self), (size,), generator=generator)]
+    def positions(self, generator: torch.Generator, size: int) -> Tensor:
+        """Draw positions (size,) of transitions uniformly, with replacement: row times E plus environment."""
+        return torch.randint(len(self), (size,), generator=generator)
 
-    def sample_half(self, generator: torch.Generator, size: int, half: int) -> Transitions:
+    def half_positions(self, generator: torch.Generator, size: int, half: int) -> Tensor:
         """Draw from every second environment alone, so that halves 0 and 1 share no episode (with one: from it)."""
         envs = torch.arange(half if self.n_envs > 1 else 0, self.n_envs, 2)
         env = envs[torch.randint(len(envs), (size,), generator=generator)]
-        return self[torch.randint(self._n_filled, (size,), generator=generator) * self.n_envs + env]
+        return torch.randint(self._n_filled, (size,), generator=generator) * self.n_envs + env
+
+    def sample(self, generator: torch.Generator, size: int) -> Transitions:
+        """Draw transitions (size, ...) uniformly, with replacement."""
+        return self[self.positions(generator, size)]
+
+    def sample_half(self, generator: torch.Generator, size: int, half: int) -> Transitions:
+        """Draw transitions (size, ...) of one half of the environments."""
+        return self[self.half_positions(generator, size, half)]
 
     def __getitem__(self, position: Tensor) -> Transitions:
         """Return the transitions at `position` (B,), row times E plus environment."""
         position = position.to(self._data["obs"].device)
         return Transitions(*(self._data[name].flatten(0, 1)[position] for name in _FIELDS))
+
+    def write_chunks(self, position: Tensor, chunk: Tensor) -> None:
+        """Put other chunks (B, Tp, Da) in the place of those at `position` (B,)."""
+        stored = self._data["chunk"]
+        stored.view(-1, *stored.shape[2:])[position.to(stored.device)] = chunk
+
+    def in_order(self) -> Transitions:
+        """Return all transitions (rows, E, ...), the oldest row first."""
+        oldest = self._next_row if self._n_filled == self.n_rows else 0
+        rows = (torch.arange(self._n_filled, device=self._data["obs"].device) + oldest) % self.n_rows
+        return Transitions(*(self._data[name][rows] for name in _FIELDS))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the filled rows."""

@@ -56,6 +56,26 @@ def test_halves_share_no_environment() -> None:
     assert envs == [{0.0, 2.0}, {1.0}]
 
 
+def test_rows_come_in_order_of_time() -> None:
+    for n_added, rows in ((2, range(2)), (4, range(4)), (6, range(2, 6)), (9, range(5, 9))):
+        ordered = filled(n_added).in_order()
+        assert ordered.reward.tolist() == [[10.0 * row + env for env in range(N_ENVS)] for row in rows]
+        assert torch.equal(ordered.chunk[..., 1, 0], ordered.reward)
+
+
+def test_chunks_are_exchanged_where_they_lie_and_nothing_else() -> None:
+    replay = filled(6)
+    position = torch.tensor([1, 7, 7])
+    before = replay[torch.arange(12)]
+    replay.write_chunks(position, torch.tensor([-1.0, -2.0, -2.0])[:, None, None].expand(-1, 2, 1))
+    after = replay[torch.arange(12)]
+    expected = before.chunk.clone()
+    expected[1], expected[7] = -1.0, -2.0
+    assert torch.equal(after.chunk, expected)
+    for a, b in zip(before._replace(chunk=after.chunk), after, strict=True):
+        assert torch.equal(a, b)
+
+
 def test_a_restored_buffer_goes_on_like_the_first() -> None:
     for n_added in (2, 6):
         replay, restored = filled(n_added), Replay(4, N_ENVS, 2, (2, 1))
