@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 from torch import Tensor
 
-from inril.config import Execution, FinetuneConfig
+from inril.config import Execution, FinetuneConfig, PPOBase
 from inril.data import read_demos, split_demos
 from inril.envs import make
 from inril.policies.files import load_policy
@@ -100,10 +101,10 @@ def test_interrupted_run_ends_like_an_uninterrupted_one(
             raise KeyboardInterrupt
         return iteration(self)
 
-    monkeypatch.setattr(finetune.Finetuning, "iteration", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(finetune.Finetuning, "iteration", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
     assert not (out / "metrics.csv").exists()
     finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
     for name in ("metrics.csv", "policy.safetensors"):
@@ -122,12 +123,19 @@ def test_interleaving_changes_the_weights_and_counts_its_updates(run: Any, metho
     interleaved, plain = run(tiny.finetune_config(method, 2)), run(tiny.finetune_config(method, "inf"))
     assert not tiny.same_weights(tiny.weights(interleaved), tiny.weights(plain))
     cfg = tiny.finetune_config(method, 2)
-    n_pairs = cfg.n_envs * cfg.n_steps * getattr(cfg.algo, "ft_denoising_steps", 1)
-    steps_per_itr = cfg.algo.epochs * (n_pairs // cfg.algo.minibatch)
     n_rl_updates = tiny.metric(interleaved, "train", "n_rl_updates")
-    assert n_rl_updates.tolist() == [steps_per_itr * (itr + 1) for itr in range(len(n_rl_updates))]
+    n_learning = np.clip(np.arange(len(n_rl_updates)) + 1 - cfg.algo.critic_warmup_itr, 0, None)
+    assert n_learning[-1] > 0
+    assert n_rl_updates.tolist() == (actor_steps_per_iteration(cfg) * n_learning).tolist()
     assert tiny.metric(interleaved, "train", "n_il_updates").tolist() == (n_rl_updates // 2).tolist()
     assert not tiny.metric(plain, "train", "n_il_updates").any()
+
+
+def actor_steps_per_iteration(cfg: FinetuneConfig) -> int:
+    n_chunks = cfg.n_envs * cfg.n_steps
+    if isinstance(cfg.algo, PPOBase):
+        return cfg.algo.epochs * (n_chunks * getattr(cfg.algo, "ft_denoising_steps", 1) // cfg.algo.minibatch)
+    return n_chunks * cfg.algo.replay_ratio // cfg.algo.batch_size
 
 
 def test_simulator_threads_change_nothing(run: Any, tmp_path: Path, inputs: tiny.Inputs) -> None:
