@@ -14,8 +14,9 @@ from inril.algos.experience import Experience
 from inril.algos.idql import IDQL, expectile_loss
 from inril.config import IDQLConfig, NetworkConfig
 from inril.data.chunks import ChunkDataset
+from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import TwinQ
-from inril.policies.diffusion import DiffusionPolicy
+from inril.policies.diffusion import Chain, DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.tensor_file import pack, unpack
 from inril.train.replay import Replay
@@ -93,6 +94,9 @@ def test_expectile_weighs_positive_errors_by_tau() -> None:
 
 def test_gradients_of_one_round_follow_the_formulas(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     idql = make(n_updates=1)
+    with torch.no_grad():
+        for parameter in idql.q_target.parameters():  # so that targets cannot come from the online critic
+            parameter.mul_(1.5)
     batch = idql.experience.replay.sample(torch.Generator().manual_seed(4), 10)
     monkeypatch.setattr(idql.experience.replay, "sample", lambda generator, size: batch)
     obs, reward, terminated = batch.obs.double(), batch.reward.double(), batch.terminated.double()
@@ -159,6 +163,43 @@ def test_order_of_updates_and_warm_up(make: Make) -> None:
     assert learn(make(), 1) == ["value", "critic", "actor"] * 3
     assert learn(make(critic_warmup_itr=1), 1) == ["value", "critic"] * 3
     assert learn(make(critic_warmup_itr=1), 2) == ["value", "critic", "actor"] * 3
+
+
+def test_imitation_may_join_the_actor_alone(make: Make) -> None:
+    joined = {update.name: update.is_actor for update in next_updates(make(n_updates=1))}
+    assert joined == {"value": False, "critic": False, "actor": True}
+
+
+def test_every_observation_gets_its_own_proposals_and_values(make: Make) -> None:
+    idql, obs = make(), torch.arange(8.0).view(4, 2)
+
+    def recall(repeated: Tensor, noise: Tensor) -> Chain:  # chunks that tell for which observation they were drawn
+        return Chain(repeated[None, :, None, :].expand(1, -1, 2, -1), noise[1:])
+
+    chunks = idql._propose(recall, obs, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    assert torch.equal(chunks, obs[:, None, None, :].expand(4, 3, 2, 2))
+    chunks = chunks + torch.randn(chunks.shape, generator=torch.Generator().manual_seed(1))
+    values = idql._values_of(obs, chunks)
+    for m in range(3):
+        torch.testing.assert_close(values[:, m], idql.q_target.smaller(obs, chunks[:, m]))
+
+
+def test_training_explores_with_the_noise_floor_and_evaluation_without(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idql, used = make(), []
+    propose = idql._propose
+
+    def watch(sampler: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
+        used.append(list(sampler.std))
+        return propose(sampler, obs, generator)
+
+    monkeypatch.setattr(idql, "_propose", watch)
+    with torch.no_grad():
+        idql._explore(torch.zeros(4, 2), torch.Generator().manual_seed(0))
+    idql.act(np.zeros((4, 2)), torch.Generator().manual_seed(0))
+    assert min(used[0]) == pytest.approx(0.1)
+    assert used[1][0] == 0
 
 
 def test_a_frozen_actor_keeps_its_weights_while_critics_learn(make: Make) -> None:
