@@ -72,4 +72,6 @@ rule all_finetune:
 rule all_experts:
     """The demonstrators, trained again from scratch; the shipped ones were made this way."""
     input:
-        expand(rules.expert.output, budget=PROJECT.budget_name, task=PROJECT.tasks),
+        expand(
+            rules.expert.output, budget=PROJECT.budget_name, task=PROJECT.demonstrated
+        ),

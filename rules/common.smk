@@ -9,7 +9,7 @@ from inril import paths
 from inril.config import DEFAULT_BUDGET, DemoSource, Method, PolicyName, Separation
 from inril.config import ExpertJob, FigureSpec, MissingRun
 from inril.errors import InputError
-from inril.numerics import finetune_versions, versions
+from inril.numerics import demos_versions, finetune_versions, versions
 from inril.project import Project
 
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
@@ -20,10 +20,9 @@ FINETUNE = str(
 
 
 @lru_cache
-def project(budget, source=None):
+def project(budget):
     """Return the settings under a budget, whichever one is chosen, so that paths alone tell what is meant."""
-    chosen = {"budget": budget} | ({"demo_source": source} if source else {})
-    return Project(CONFIG_DIR, config | chosen)
+    return Project(CONFIG_DIR, config | {"budget": budget})
 
 
 try:
@@ -88,9 +87,14 @@ def finetune_config(run):
     )
 
 
-def expert_digest(task):
-    """Return a hash of the demonstrator that comes with the code: no input file, whose path would be the machine's."""
-    path = Path(BASE, "src", "inril", "data", "experts", f"{task}.safetensors")
+def trained_expert_digest(demos):
+    """Return a hash of the demonstrator that comes with the code: no input file, whose path would be the machine's.
+
+    Demonstrations from elsewhere have none, nor have those of scripted experts.
+    """
+    if (demos.task.suite, demos.source) != ("gym", "generated"):
+        return None
+    path = Path(BASE, "src", "inril", "data", "experts", f"{demos.task.id}.safetensors")
     return sha256(path.read_bytes()).hexdigest()
 
 
@@ -148,7 +152,15 @@ def growing(mem_mb):
 
 def demos_of(run):
     """Return a run's demonstrations, from the chosen source."""
-    return DEMOS.format(**run, source=PROJECT.root.demo_source)
+    return DEMOS.format(**run, source=PROJECT.demo_source(run["task"]))
+
+
+def demos_config(wildcards):
+    """Resolve the demonstrations that a path names; not every source has every task."""
+    try:
+        return project(wildcards.budget).demos(wildcards.task, wildcards.source)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 def policy_of(run):

@@ -1,6 +1,7 @@
 """Demonstrations.
 
-In: the shipped demonstrator (`generated`), or nothing but an address (`d4rl`).
+In: the shipped demonstrator (`generated` Gym tasks), else nothing: scripted experts are code, `d4rl` and `robomimic`
+are addresses.
 Out: one robomimic-style HDF5 file per task and source.
 """
 
@@ -21,9 +22,9 @@ rule demos:
         mem_mb=growing(1500),
         runtime=60,
     params:
-        config=lambda w: project(w.budget, w.source).demos(w.task).model_dump_json(),
-        numerics=versions("demos"),
-        expert=lambda w: expert_digest(w.task) if w.source == "generated" else None,
+        config=lambda w: demos_config(w).model_dump_json(),
+        numerics=lambda w: demos_versions(demos_config(w).task.suite, w.source),
+        expert=lambda w: trained_expert_digest(demos_config(w)),
     shell:
         "python -m inril demos --config {params.config:q} --out {output:q} "
         "--sim-threads {resources.sim_threads} &>> {log:q}"

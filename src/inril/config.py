@@ -8,9 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 # results/<figure>.* belongs to this budget alone, whichever is chosen.
 DEFAULT_BUDGET = "laptop"
@@ -19,9 +30,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
 Separation = Literal["none", "surgery"]
 Method = Literal["dppo", "ppo_gaussian"]
+# The algorithm behind each method: its `algo.kind`.
+ALGORITHMS: dict[Method, str] = {"dppo": "dppo", "ppo_gaussian": "ppo"}
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
-DemoSource = Literal["generated", "d4rl"]
+DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]
+Suite = Literal["gym", "robomimic"]
+Sim = Literal["fast", "stock"]
+Metric = Literal["return", "success"]
+# Sources that have demonstrations of a suite's tasks.
+SOURCES: dict[Suite, tuple[DemoSource, ...]] = {"gym": ("generated", "d4rl"), "robomimic": ("generated", "robomimic")}
 AggregatorName = Literal[
     "upgrad",
     "mean",
@@ -41,10 +59,31 @@ TorchThreads = Annotated[PositiveInt, Field(description="threads of torch in one
 MetricName = Annotated[str, Field(pattern=r"^\w+/\w+$")]
 
 
+_LATER = object()
+
+
+def later(default: Any, **kwargs: Any) -> Any:
+    """Declare a field that came after results had been published, with the default that these were made with.
+
+    It is written only where it differs from that default, so that the settings of those results stay what they were.
+    """
+    field = Field(default, **kwargs)
+    field.metadata.append(_LATER)
+    return field
+
+
 class Model(BaseModel):
     """Base of all settings: frozen, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_serializer(mode="wrap")
+    def _omit_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        for name, field in type(self).model_fields.items():
+            if _LATER in field.metadata and getattr(self, name) == field.default:
+                values.pop(name, None)
+        return values
 
     def digest(self) -> str:
         """Return a hash of all values, equal exactly for equal settings."""
@@ -64,11 +103,26 @@ class TaskSpec(Model):
 
     id: str = Field(description="name in paths, configs and figures")
     title: str = Field(description="name on figures")
-    suite: Literal["gym"] = Field(description="simulator family")
+    suite: Suite = Field(description="simulator family")
     obs_dim: PositiveInt = Field(description="Do")
     action_dim: PositiveInt = Field(description="Da")
     max_episode_steps: PositiveInt = Field(description="time limit in environment steps")
-    metric: Literal["return", "success"] = Field(description="headline metric")
+    metric: Metric = Field(description="headline metric")
+    obs_keys: dict[str, PositiveInt] = later(
+        {}, description="parts of an observation in order and their sizes; empty: one part, flat"
+    )
+    sim: Sim = later("fast", description="robomimic: compiled simulator, or robosuite itself")
+
+    @property
+    def obs_layout(self) -> dict[str, int]:
+        """Parts of an observation, in order, and their sizes."""
+        return dict(self.obs_keys) or {"flat": self.obs_dim}
+
+    @model_validator(mode="after")
+    def _check_obs(self) -> TaskSpec:
+        if sum(self.obs_layout.values()) != self.obs_dim:
+            raise ValueError(f"obs_keys whose sizes add up to obs_dim, {self.obs_dim}")
+        return self
 
 
 class NetworkConfig(Model):
@@ -92,6 +146,9 @@ class DiffusionConfig(Model):
     network: NetworkConfig
     time_dim: PositiveInt = Field(16, description="size of the time embedding")
     denoising_steps: PositiveInt = Field(20, description="K, steps of the whole chain")
+    obs_encoder: tuple[PositiveInt, PositiveInt] | None = later(
+        None, description="hidden and output width of a network that encodes the observation first"
+    )
 
 
 class GaussianConfig(Model):
@@ -148,15 +205,37 @@ class DemosConfig(Model):
 
     task: TaskSpec
     source: DemoSource
-    n_steps: PositiveInt = Field(description="generated: environment steps to roll out, whole episodes")
+    n_steps: PositiveInt | None = later(
+        None, description="generated, gym: environment steps to roll out, whole episodes"
+    )
     seed: NonNegativeInt = Field(0, description="generated: seed of environments and actions")
     n_envs: PositiveInt = Field(32, description="generated: environments side by side")
-    url: str | None = Field(None, description="d4rl: address; null takes the one that d4rl names")
+    quality: Literal["mh", "ph"] = later("mh", description="robomimic: several humans (300 episodes), or one (200)")
+    url: str | None = Field(None, description="downloads: address; null takes the one that d4rl or robomimic names")
     sha256: str | None = Field(
-        None, description="d4rl: checksum; null records the first download's, checked from then on"
+        None, description="downloads: checksum; null records the first download's, checked from then on"
     )
     max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
+    n_demos: PositiveInt | None = later(None, description="generated, robomimic: successful episodes to keep")
+    level: NonNegativeFloat | None = later(
+        None, description="generated, robomimic: 0 has machines demonstrate, 1 humans; above, it exaggerates"
+    )
+    max_demo_steps: PositiveInt | None = later(
+        None, description="generated, robomimic: environment steps after which an attempt has failed"
+    )
     torch_threads: TorchThreads = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> DemosConfig:
+        if self.task.suite == "gym" and self.n_steps is None:
+            raise ValueError("n_steps, the number of steps to roll out")
+        if self.source not in SOURCES[self.task.suite]:
+            raise ValueError(f"a source of {self.task.suite} tasks: {' or '.join(SOURCES[self.task.suite])}")
+        scripted = {"n_demos": self.n_demos, "level": self.level, "max_demo_steps": self.max_demo_steps}
+        missing = [name for name, value in scripted.items() if value is None]
+        if self.task.suite == "robomimic" and self.source == "generated" and missing:
+            raise ValueError(f"{', '.join(missing)}: what the scripted experts need")
+        return self
 
 
 class PretrainConfig(Model):
@@ -271,18 +350,22 @@ class FinetuneConfig(Model):
     env_steps: PositiveInt = Field(description="executed environment steps to reach")
     n_envs: PositiveInt = Field(description="E")
     n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
+    reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
     algo: DPPOConfig | PPOConfig = Field(discriminator="kind")
     il: IlConfig
     eval: EvalConfig
     holdout: HoldoutConfig = HoldoutConfig()
     report_episodes: PositiveInt = Field(description="fresh episodes on which the final policy is evaluated")
+    report_best: bool = later(
+        False, description="also keep the policy that did best in evaluations on the way; report it on fresh episodes"
+    )
     checkpoint_every: PositiveInt = Field(description="iterations between checkpoints")
     max_diverged_rate: Fraction = Field(0.001, description="diverged episodes per environment step that stop the run")
     torch_threads: TorchThreads = 1
 
     @model_validator(mode="after")
     def _check(self) -> FinetuneConfig:
-        if {"dppo": "dppo", "ppo_gaussian": "ppo"}[self.method] != self.algo.kind:
+        if ALGORITHMS[self.method] != self.algo.kind:
             raise ValueError(f"algo.kind {self.algo.kind!r} does not belong to method {self.method!r}")
         if self.m == "inf" and self.separation != "none":
             raise ValueError("m = inf (RL only) goes with separation none")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from inril.config import TaskSpec
+from inril.config import Metric, TaskSpec
 from inril.data.normalizer import Normalizer
-from inril.envs import make
+from inril.envs import make_env
 from inril.envs.base import BatchedEnv
 from inril.seeding import subseed, torch_stream
 from inril.types import BoolArray, FloatArray
@@ -31,6 +31,16 @@ class Evaluation(NamedTuple):
     episode_return: FloatArray
     episode_length: FloatArray
     success: BoolArray
+
+    def score(self, metric: Metric) -> float:
+        """Mean of a task's headline metric."""
+        return float((self.success if metric == "success" else self.episode_return).mean())
+
+    def episodes(self, metric: Metric) -> Iterator[dict[str, float]]:
+        """Yield what is recorded of each episode: its return and, where that is the headline, its success."""
+        for episode_return, success in zip(self.episode_return, self.success, strict=True):
+            solved = {"episode_success": float(success)} if metric == "success" else {}
+            yield {"episode_return": float(episode_return), **solved}
 
 
 class Actor(Protocol):
@@ -71,7 +81,7 @@ def evaluate(
     """
     n_envs = min(n_envs, n_episodes)
     rounds = -(-n_episodes // n_envs)
-    env = make(task.id, n_envs, act_steps, threads=threads, max_episode_steps=task.max_episode_steps)
+    env = make_env(task, n_envs, act_steps, threads)
     generator = torch_stream(seed, "eval_noise")
     results = []
     try:

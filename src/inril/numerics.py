@@ -8,6 +8,7 @@ from __future__ import annotations
 VERSIONS = {
     "expert": 1,
     "demos": 1,
+    "scripted": 1,
     "pretrain": 1,
     "evaluate": 1,
     "finetune": 1,
@@ -22,6 +23,11 @@ VERSIONS = {
 def versions(*parts: str) -> dict[str, int]:
     """Return the versions of the named parts, for a rule's params."""
     return {part: VERSIONS[part] for part in parts}
+
+
+def demos_versions(suite: str, source: str) -> dict[str, int]:
+    """Return the versions of what demonstrations of a suite's task from a source are made with."""
+    return versions("demos", "scripted") if (suite, source) == ("robomimic", "generated") else versions("demos")
 
 
 def finetune_versions(method: str, separation: str, m: str | int) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Reads the configuration folder and resolves it into one model per job.
 
-Layers, later ones win: `methods/<method>.yaml`, `tasks/<task>.yaml`, `budgets/<budget>.yaml`. Every file is checked in
-full, so that a misspelt key is found before any job runs, also where no current target uses it.
+Layers, later ones win: `methods/<method>.yaml`, `tasks/<task>.yaml`, `budgets/<budget>.yaml`, there what stands for all
+tasks, then what stands under `tasks.<task>`. Every file is checked in full, so that a misspelt key is found before any
+job runs, also where no current target uses it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import yaml
 from pydantic import ValidationError
 
 from inril.config import (
+    SOURCES,
     Axes,
     DemosConfig,
+    DemoSource,
     DiffusionConfig,
     DPPOConfig,
     ExpertConfig,
@@ -45,9 +48,10 @@ _SETTINGS = {
     "finetune": (get_args(Method), FinetuneConfig.model_fields.keys() - _RUN_KEYS),
     "pretrain": (get_args(PolicyName), PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS}),
 }
+_PHASES = {"expert", "demos", "pretrain", "finetune"}
 _SECTIONS = {
-    "tasks": {"task", "expert", "demos", "pretrain", "finetune"},
-    "budgets": {"seeds", "m_values", "expert", "demos", "pretrain", "finetune"},
+    "tasks": {"task", *_PHASES},
+    "budgets": {"seeds", "m_values", "tasks", *_PHASES},
     "methods": _SETTINGS["finetune"][1],
 }
 
@@ -96,6 +100,20 @@ class Project:
         """Ids of all tasks."""
         return tuple(sorted(path.stem for path in (self.config_dir / "tasks").glob("*.yaml")))
 
+    @property
+    def demonstrated(self) -> tuple[str, ...]:
+        """Tasks whose demonstrator is a trained policy."""
+        return tuple(task for task in self.tasks if "expert" in self._read("tasks", task)[1])
+
+    def policies(self, task: str) -> tuple[str, ...]:
+        """Policies that a task can pre-train."""
+        return tuple(self._read("tasks", task)[1].get("pretrain") or {})
+
+    def methods(self, task: str) -> tuple[Method, ...]:
+        """Methods that can fine-tune one of a task's policies."""
+        policies = self.policies(task)
+        return tuple(m for m in get_args(Method) if self._read("methods", m)[1]["policy_name"] in policies)
+
     def runs(self, figure: str) -> list[Run]:
         """Return the runs of a figure, shared ones once.
 
@@ -112,20 +130,26 @@ class Project:
 
     def expert(self, task: str) -> ExpertConfig:
         """Resolve the training of a task's demonstrator."""
-        return validate(ExpertConfig, [*self._layers(task, "expert"), self._part(self.budget, "expert")])
+        return validate(ExpertConfig, [*self._layers(task, "expert"), *self._of_budget(task, "expert")])
 
-    def demos(self, task: str) -> DemosConfig:
-        """Resolve a task's demonstrations."""
-        chosen = (self.config_dir / "config.yaml", {"source": self.root.demo_source, **self._threads})
-        return validate(DemosConfig, [*self._layers(task, "demos"), self._part(self.budget, "demos"), chosen])
+    def demo_source(self, task: str) -> DemoSource:
+        """Return where a task's demonstrations come from: the chosen source if it has such tasks, else generated."""
+        return self.root.demo_source if self.root.demo_source in self._sources(task) else "generated"
+
+    def demos(self, task: str, source: DemoSource | None = None) -> DemosConfig:
+        """Resolve a task's demonstrations, by default those of its source."""
+        source = source or self.demo_source(task)
+        _require(f"demonstrations of {task}", source, self._sources(task))
+        chosen = (self.config_dir / "config.yaml", {"source": source, **self._threads})
+        return validate(DemosConfig, [*self._layers(task, "demos"), *self._of_budget(task, "demos"), chosen])
 
     def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
         """Resolve the pre-training of one policy."""
-        _require("policy", policy, get_args(PolicyName))
+        _require(f"policy of {task}", policy, self.policies(task))
         run = (self.config_dir, {"policy_name": policy, "seed": seed, **self._threads})
         return validate(
             PretrainConfig,
-            [*self._layers(task, "pretrain", policy), self._part(self.budget, "pretrain", policy), run],
+            [*self._layers(task, "pretrain", policy), *self._of_budget(task, "pretrain", policy), run],
         )
 
     def finetune(self, task: str, method: str, separation: str, m: M, seed: int) -> FinetuneConfig:
@@ -139,7 +163,7 @@ class Project:
                 self._part(self._read("tasks", task), only=("task",)),
                 self._read("methods", method),
                 self._part(self._read("tasks", task), "finetune", method),
-                self._part(self.budget, "finetune", method),
+                *self._of_budget(task, "finetune", method),
                 (self.config_dir, axes),
             ],
         )
@@ -152,12 +176,13 @@ class Project:
         Raises:
             InputError: a file holds an unknown key or a value out of range.
         """
-        for task in self.tasks:
+        for task in self.demonstrated:
             self.expert(task)
+        for task in self.tasks:
             self.demos(task)
-            for policy in get_args(PolicyName):
+            for policy in self.policies(task):
                 self.pretrain(task, policy, seed=0)
-            for method in get_args(Method):
+            for method in self.methods(task):
                 self.finetune(task, method, "surgery", 2, seed=0)
                 self.finetune(task, method, "none", "inf", seed=0)
         for name, figure in self.root.figures.items():
@@ -186,6 +211,13 @@ class Project:
     def _threads(self) -> dict[str, int]:
         return {"torch_threads": self.root.torch_threads}
 
+    def _sources(self, task: str) -> tuple[DemoSource, ...]:
+        suite = self._read("tasks", task)[1]["task"].get("suite")
+        return SOURCES.get(suite, get_args(DemoSource))
+
+    def _of_budget(self, task: str, *section: str) -> list[Layer]:
+        return [self._part(self.budget, *section), self._part(self.budget, "tasks", task, *section)]
+
     def _layers(self, task: str, *section: str) -> list[Layer]:
         layer = self._read("tasks", task)
         head = [] if section[0] == "expert" else [self._part(layer, only=("task",))]
@@ -197,11 +229,12 @@ class Project:
         path = folder / f"{name}.yaml"
         values = read_yaml(path)
         _check_keys(path, "", values, _SECTIONS[kind])
-        for section, (members, settings) in _SETTINGS.items():
-            parts = values.get(section) or {}
-            _check_keys(path, f"{section}.", parts, members)
-            for member, part in parts.items():
-                _check_keys(path, f"{section}.{member}.", part or {}, settings)
+        _check_phases(path, "", values)
+        of_tasks = values.get("tasks") or {}
+        _check_keys(path, "tasks.", of_tasks, self.tasks)
+        for task, part in of_tasks.items():
+            _check_keys(path, f"tasks.{task}.", part or {}, _PHASES)
+            _check_phases(path, f"tasks.{task}.", part or {})
         return path, values
 
     @staticmethod
@@ -285,6 +318,15 @@ def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Colle
         if key not in known:
             expected = f"one of {', '.join(sorted(known))}"
             raise InputError(path, field=f"{prefix}{key}", expected=expected, got="an unknown key")
+
+
+def _check_phases(path: Path, prefix: str, values: Mapping[str, Any]) -> None:
+    """Check the keys of the phases that have members: policies, methods."""
+    for section, (members, settings) in _SETTINGS.items():
+        parts = values.get(section) or {}
+        _check_keys(path, f"{prefix}{section}.", parts, members)
+        for member, part in parts.items():
+            _check_keys(path, f"{prefix}{section}.{member}.", part or {}, settings)
 
 
 def _holds(layer: Mapping[str, Any], keys: Sequence[str]) -> bool:

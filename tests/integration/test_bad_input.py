@@ -135,7 +135,7 @@ def pre_training(inputs: tiny.Inputs, out: Path, demos: Path | None = None, **ch
         ({"separation": "network"}, "separation: expected 'none' or 'surgery', got 'network'"),
         ({"il": {"aggregator": "graddrop"}}, "il.aggregator: expected 'upgrad', 'mean', 'torchjd.AlignedMTL', "),
         ({"il": {"aggregator": "torchjd.Trio"}}, "or 'torchjd.UPGrad', got 'torchjd.Trio'"),
-        ({"task": {"suite": "atari"}}, "task.suite: expected 'gym', got 'atari'"),
+        ({"task": {"suite": "atari"}}, "task.suite: expected 'gym' or 'robomimic', got 'atari'"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else None,
 )
@@ -167,7 +167,7 @@ def test_unusable_file_of_settings(refuse: Refuse, inputs: tiny.Inputs, tmp_path
     ("file", "change", "message"),
     [
         ("config.yaml", {"buget": "laptop"}, "config.yaml: buget: expected a known key"),
-        ("config.yaml", {"figures": {"fig8": {"panels": [{"task": "ant"}]}}}, "panels.task: expected one of half"),
+        ("config.yaml", {"figures": {"fig8": {"panels": [{"task": "ant"}]}}}, "panels.task: expected one of can, half"),
         ("config.yaml", {"m_values": [0]}, "config.yaml: m_values.0: expected greater than 0, got 0"),
         ("methods/dppo.yaml", {"algo": {"epoch": 3}}, "dppo.yaml: algo.epoch: expected a known key"),
         ("tasks/hopper.yaml", {"expert": {"tolerance": 2}}, "hopper.yaml: tolerance: expected less than or equal to 1"),

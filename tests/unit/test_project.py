@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from inril.cli import schemas
-from inril.config import FinetuneConfig
+from inril.config import DemosConfig, DemoSource, FinetuneConfig
 from inril.errors import InputError
 from inril.project import Project, merge, read_yaml
 
@@ -54,6 +55,49 @@ def test_later_layers_win(config_dir: Path) -> None:
     assert (paper.n_envs, paper.n_steps, paper.eval.every, paper.eval.n_envs) == (11, 22, 13, 24)
 
 
+def test_a_budget_can_treat_one_task_differently(config_dir: Path) -> None:
+    budget = config_dir / "budgets/smoke.yaml"
+    change(budget, {"finetune": {"dppo": {"n_envs": 31}}, "tasks": {"hopper": {"finetune": {"dppo": {"n_envs": 41}}}}})
+    settings = project(config_dir, budget="smoke")
+    assert finetune(settings).n_envs == 41
+    assert settings.finetune("walker2d", "dppo", "none", "inf", seed=1).n_envs == 31
+    change(budget, {"tasks": {"hopper": {"finetune": {"dppo": {"n_env": 41}}}}})
+    message = r"smoke.yaml: tasks.hopper.finetune.dppo.n_env: expected one of .*, got an unknown key"
+    with pytest.raises(InputError, match=message):
+        project(config_dir, budget="smoke")
+
+
+def test_fields_that_came_later_are_written_only_where_they_differ_from_their_default() -> None:
+    hopper, lift = (project(budget="paper").finetune(task, "dppo", "none", "inf", 0) for task in ("hopper", "lift"))
+    written = json.loads(hopper.model_dump_json())
+    assert "reset_each_itr" not in written
+    assert "obs_keys" not in written["task"]
+    assert json.loads(lift.model_dump_json())["task"]["obs_keys"] == lift.task.obs_layout
+    for settings in (hopper, lift):
+        assert FinetuneConfig.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("chosen", "hopper", "lift"),
+    [
+        ("generated", "generated", "generated"),
+        ("d4rl", "d4rl", "generated"),
+        ("robomimic", "generated", "robomimic"),
+    ],
+)
+def test_a_source_applies_to_the_tasks_that_it_has(chosen: DemoSource, hopper: DemoSource, lift: DemoSource) -> None:
+    settings = project(demo_source=chosen)
+    assert (settings.demos("hopper").source, settings.demos("lift").source) == (hopper, lift)
+
+
+def test_a_source_without_the_task_is_refused() -> None:
+    message = r"^configuration: demonstrations of hopper: expected one of generated, d4rl, got 'robomimic'$"
+    with pytest.raises(InputError, match=message):
+        project().demos("hopper", "robomimic")
+    with pytest.raises(ValidationError, match="a source of robomimic tasks: generated or robomimic"):
+        DemosConfig(task=project().demos("lift").task, source="d4rl")
+
+
 def test_axes_come_from_the_budget_unless_chosen() -> None:
     smoke = project(budget="smoke")
     assert (smoke.seeds, smoke.m_values) == ((0,), (2, "inf"))
@@ -81,7 +125,7 @@ def test_smoke_runs_the_code_paths_of_every_other_budget() -> None:
     [
         ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
         ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, workstation, got 'huge'"),
-        ({"demo_source": "web"}, "demo_source: expected 'generated' or 'd4rl', got 'web'"),
+        ({"demo_source": "web"}, "demo_source: expected 'generated', 'd4rl' or 'robomimic', got 'web'"),
         ({"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
         ({"m_values": [5, -2]}, "m_values.1: expected greater than 0, got -2"),
         ({"m_values": ["many"]}, "m_values.0: expected a valid integer"),
@@ -99,7 +143,10 @@ def test_bad_choices_are_refused(changed: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"task": "hoper"}, "figures.fig8.panels.task: expected one of halfcheetah, hopper, walker2d, got 'hoper'"),
+        (
+            {"task": "hoper"},
+            "figures.fig8.panels.task: expected one of can, halfcheetah, hopper, lift,",
+        ),
         ({"method": "ddpo"}, "figures.fig8.panels.0.method: expected 'dppo' or 'ppo_gaussian', got 'ddpo'"),
         ({"separation": "loud"}, "figures.fig8.panels.0.separation: expected 'none' or 'surgery', got 'loud'"),
         ({"title": None}, "figures.fig8.panels.0.title: expected a valid string, got None"),
@@ -153,7 +200,10 @@ def test_rl_only_separates_nothing() -> None:
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        (("ant", "dppo", "none"), "task: expected one of halfcheetah, hopper, walker2d, got 'ant'"),
+        (
+            ("ant", "dppo", "none"),
+            "task: expected one of can, halfcheetah, hopper, lift,",
+        ),
         (("hopper", "sac", "none"), "method: expected one of dppo, ppo_gaussian, got 'sac'"),
         (("hopper", "dppo", "wall"), "separation: expected one of none, surgery, got 'wall'"),
     ],

@@ -128,6 +128,17 @@ def test_named_targets_have_plans(tmp_path: Path, plan: Plan) -> None:
     assert plan(tmp_path, "all_demos", "all_experts") == {"demos", "expert"}
 
 
+def test_a_source_makes_the_demonstrations_of_the_tasks_that_it_has(tmp_path: Path, snakemake: Snakemake) -> None:
+    policies = [f"results/smoke/pretrain/{task}/diffusion/seed0/policy.safetensors" for task in ("hopper", "lift")]
+    done = snakemake(tmp_path, "--dry-run", *policies, demo_source="robomimic")
+    made = re.findall(r"output: results/smoke/demos/(\S+)", done.stdout)
+    assert sorted(made) == ["hopper/generated.hdf5", "lift/robomimic.hdf5"]
+    done = snakemake(tmp_path, "--dry-run", "results/smoke/demos/hopper/robomimic.hdf5")
+    assert done.returncode == 1
+    expected = "error: configuration: demonstrations of hopper: expected one of generated, d4rl, got 'robomimic'"
+    assert done.stderr.splitlines()[-1] == expected
+
+
 def test_any_budget_can_be_asked_for_by_path(tmp_path: Path, plan: Plan) -> None:
     jobs = plan(tmp_path, "results/smoke/figures/fig8.pdf", budget="paper")
     assert {job for job in jobs if job.startswith("finetune")} == {"finetune m2 seed0", "finetune minf seed0"}

@@ -85,6 +85,12 @@ class Algorithm(Protocol):
     def policy_state(self) -> dict[str, Tensor]:
         """Return the weights of the fine-tuned policy, by which it can act."""
 
+    def acting_state(self) -> dict[str, Tensor]:
+        """Return all that `act` depends on."""
+
+    def load_acting_state(self, state: dict[str, Tensor]) -> None:
+        """Act as when `acting_state` was called; training cannot go on from there."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resume needs, as nested dicts of tensors, arrays and scalars."""
 

@@ -117,16 +117,26 @@ class PPO:
         n_steps: S.
         seed: of the run.
         reset_seed: seed of the training environments.
+        reset_each_itr: whether every iteration starts with new episodes.
     """
 
     def __init__(
-        self, config: PPOBase, head: ActorHead, critic: MLP, n_envs: int, n_steps: int, seed: int, reset_seed: int
+        self,
+        config: PPOBase,
+        head: ActorHead,
+        critic: MLP,
+        n_envs: int,
+        n_steps: int,
+        seed: int,
+        reset_seed: int,
+        reset_each_itr: bool = False,
     ) -> None:
         self.config = config
         self.head = head
         self.device = head.normalizer.device
         self.critic = critic.to(self.device)
         self.n_envs, self.n_steps, self.seed, self.reset_seed = n_envs, n_steps, seed, reset_seed
+        self.reset_each_itr = reset_each_itr
         self.actor_optimizer = adamw(head.parameters(), config.actor_lr)
         self.critic_optimizer = adamw(critic.parameters(), config.critic_lr)
         self.clip_coef = clip_schedule(config.clip_coef, head.n_steps).to(self.device)
@@ -141,9 +151,12 @@ class PPO:
 
     @torch.no_grad()
     def collect(self, env: BatchedEnv, itr: int) -> Info:
-        """Run S chunks in every environment; environments go on where the last iteration left them."""
+        """Run S chunks in every environment, from where the last iteration left them or from new episodes."""
         generator = torch_stream(self.seed, "rollout", itr)
-        if self.obs is None:
+        if self.reset_each_itr:
+            self.obs = env.reset(subseed(self.reset_seed, "iteration", itr))
+            self.episodes.restart()
+        elif self.obs is None:
             self.obs = env.reset(self.reset_seed)
         shape = (self.n_steps, self.n_envs)
         obs = torch.empty(*shape, env.obs_dim, device=self.device)
@@ -217,6 +230,14 @@ class PPO:
     def policy_state(self) -> dict[str, Tensor]:
         """Weights of the fine-tuned policy."""
         return self.head.policy_state()
+
+    def acting_state(self) -> dict[str, Tensor]:
+        """Trained parameters of the actor."""
+        return self.head.state_dict()
+
+    def load_acting_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `acting_state` returned."""
+        self.head.load_state_dict(state)
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers, statistics and the current observation."""
@@ -344,4 +365,5 @@ def make_ppo(config: FinetuneConfig, head: ActorHead) -> PPO:
         n_steps=config.n_steps,
         seed=config.seed,
         reset_seed=subseed(config.seed, "train_env"),
+        reset_each_itr=config.reset_each_itr,
     )

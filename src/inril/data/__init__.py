@@ -39,6 +39,14 @@ def make_demos(cfg: DemosConfig, out: Path, sim_threads: int = 1) -> None:
         from inril.data.d4rl import download_d4rl
 
         download_d4rl(cfg, out)
+    elif cfg.source == "robomimic":
+        from inril.data.robomimic import download_robomimic
+
+        download_robomimic(cfg, out)
+    elif cfg.task.suite == "robomimic":
+        from inril.data.scripted.generate import generate_scripted
+
+        generate_scripted(cfg, out, sim_threads)
     else:
         from inril.data.generate import generate
         from inril.train.expert import load_expert

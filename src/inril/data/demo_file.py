@@ -1,12 +1,14 @@
 """Demonstration files in robomimic's HDF5 layout: the one format that learners read, whatever the source.
 
     data            attrs total, env_args (JSON: env_name, type, env_version, env_kwargs)
-    data/demo_<i>   attrs num_samples; obs/flat (N, Do), actions (N, Da), rewards (N,), dones (N,),
+    data/demo_<i>   attrs num_samples; obs/<key> (N, .), actions (N, Da), rewards (N,), dones (N,),
                     states (N, Ds) where available
     mask/train      names of the demonstrations to learn from, by the default split; mask/valid those held out
+    mask/<name>     others that the source tells apart, such as operators of one skill
     /               attrs content_sha256, inril_version, generator_version and what the source adds
 
-`dones` marks true terminal states only, never a time limit.
+An observation is the parts `obs/<key>` side by side, in the order of the task's `obs_keys`; Gym tasks have one, `flat`.
+`dones` marks true terminal states only, never a time limit, unless the source records something else.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,9 @@ import numpy.typing as npt
 
 import inril
 from inril.config import HoldoutConfig, TaskSpec
+from inril.data.env_args import env_args, env_name
 from inril.data.hdf5 import Array, check_finite, check_shape, open_hdf5, read_array
+from inril.data.layout import check_total, dataset_shapes, demo_names, read_demo, read_env_args
 from inril.data.split import holdout_size, split_episodes
 from inril.errors import InputError
 from inril.files import write_atomically
@@ -34,8 +37,6 @@ from inril.types import FloatArray, IntArray
 
 Float32Array = npt.NDArray[np.float32]
 
-_GYM_TYPE = 2  # robomimic.envs.env_base.EnvType.GYM_TYPE
-_DEMO_NAME = re.compile(r"demo_(\d+)")
 _REMAKE = "Delete the file and make the demonstrations again"
 
 
@@ -48,6 +49,7 @@ class Episode(NamedTuple):
         reward: (N,) what the environment paid for each.
         terminated: whether it ended in a terminal state (else at a time limit).
         states: (N, Ds) simulator states, where the source has them.
+        dones: (N,) what the source calls done, where that is something else than `terminated`.
     """
 
     obs: Array
@@ -55,6 +57,7 @@ class Episode(NamedTuple):
     reward: Array
     terminated: bool
     states: Array | None = None
+    dones: Array | None = None
 
 
 class Demos(NamedTuple):
@@ -84,7 +87,11 @@ class DemoReturns(NamedTuple):
 
 
 def write_demos(
-    path: Path, task: TaskSpec, episodes: Sequence[Episode], provenance: Mapping[str, str | int | float]
+    path: Path,
+    task: TaskSpec,
+    episodes: Sequence[Episode],
+    provenance: Mapping[str, str | int | float],
+    masks: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
     """Write a demonstration file; it appears whole or not at all.
 
@@ -93,6 +100,7 @@ def write_demos(
         task: names the environment and the dimensions.
         episodes: at least one, none empty.
         provenance: what the file's attributes record of the source, such as source and seed.
+        masks: indices of episodes under names of their own, beside train and valid.
 
     Raises:
         InputError: an episode is empty, misshapen or not finite, the folder is not writable or the disk is full.
@@ -110,8 +118,8 @@ def write_demos(
             _update_hash(digest, arrays)
             _write_demo(data.create_group(f"demo_{index}"), arrays)
         data.attrs["total"] = sum(len(episode.action) for episode in episodes)
-        data.attrs["env_args"] = json.dumps(_env_args(task))
-        _write_mask(file, len(episodes))
+        data.attrs["env_args"] = json.dumps(env_args(task))
+        _write_masks(file, len(episodes), masks or {})
         file.attrs.update(provenance)
         file.attrs["generator_version"] = VERSIONS["demos"]
         file.attrs["inril_version"] = inril.__version__
@@ -131,15 +139,16 @@ def read_demos(path: Path, task: TaskSpec) -> Demos:
     """
     digest = hashlib.sha256()
     obs, action = [], []
+    obs_parts = [f"obs/{key}" for key in task.obs_layout]
     with open_hdf5(path, hint=_REMAKE) as file:
         _check_task(file, path, task)
-        for name in _demo_names(file, path):
-            arrays = _read_demo(file, path, name, task)
+        for name in demo_names(file, path, _REMAKE):
+            arrays = read_demo(file, path, name, task, _REMAKE)
             _update_hash(digest, arrays)
-            obs.append(arrays["obs/flat"].astype(np.float32, copy=False))
+            obs.append(np.concatenate([arrays[part] for part in obs_parts], axis=1, dtype=np.float32))
             action.append(arrays["actions"].astype(np.float32, copy=False))
         ends = np.cumsum([len(part) for part in obs], dtype=np.int64)
-        _check_total(file, path, int(ends[-1]))
+        check_total(file, path, int(ends[-1]), _REMAKE)
         recorded = file.attrs.get("content_sha256", "nothing there")
     if recorded != digest.hexdigest():
         expected = f"the hash of the arrays, {digest.hexdigest()}"
@@ -154,7 +163,7 @@ def demo_returns(path: Path) -> DemoReturns:
         InputError: as `read_demos`.
     """
     with open_hdf5(path, hint=_REMAKE) as file:
-        rewards = [read_array(file, path, f"data/{name}/rewards", (None,)) for name in _demo_names(file, path)]
+        rewards = [read_array(file, path, f"data/{name}/rewards", (None,)) for name in demo_names(file, path, _REMAKE)]
     returns = np.array([reward.sum(dtype=np.float64) for reward in rewards])
     return DemoReturns(returns, np.array([len(reward) for reward in rewards], dtype=np.int64))
 
@@ -174,37 +183,25 @@ def mean_return(episodes: Sequence[Episode]) -> float:
     return float(np.mean([episode.reward.sum(dtype=np.float64) for episode in episodes]))
 
 
-def _env_args(task: TaskSpec) -> dict[str, object]:
-    kwargs = {"obs_dim": task.obs_dim, "action_dim": task.action_dim, "max_episode_steps": task.max_episode_steps}
-    return {"env_name": task.id, "type": _GYM_TYPE, "env_version": inril.__version__, "env_kwargs": kwargs}
-
-
-def _shapes(task: TaskSpec, n_steps: int | None) -> dict[str, tuple[int | None, ...]]:
-    """Return the shape of every dataset of a demonstration, in the order in which they are hashed."""
-    return {
-        "actions": (n_steps, task.action_dim),
-        "obs/flat": (n_steps, task.obs_dim),
-        "rewards": (n_steps,),
-        "dones": (n_steps,),
-        "states": (n_steps, None),
-    }
-
-
 def _episode_arrays(path: Path, task: TaskSpec, index: int, episode: Episode) -> dict[str, Array]:
     n_steps = len(episode.action)
     if not n_steps:
         raise InputError(path, field=f"data/demo_{index}", expected="at least one step", got="none")
     dones = np.zeros(n_steps, dtype=np.uint8)
     dones[-1] = episode.terminated
+    if episode.dones is not None:
+        dones = np.asarray(episode.dones, dtype=np.uint8)
+    edges = np.cumsum([*task.obs_layout.values()])[:-1]
+    obs_parts = np.split(np.asarray(episode.obs, dtype=np.float32), edges, axis=-1)
     arrays: dict[str, Array] = {
         "actions": np.asarray(episode.action, dtype=np.float32),
-        "obs/flat": np.asarray(episode.obs, dtype=np.float32),
+        **{f"obs/{key}": part for key, part in zip(task.obs_layout, obs_parts, strict=True)},
         "rewards": np.asarray(episode.reward, dtype=np.float32),
         "dones": dones,
     }
     if episode.states is not None:
         arrays["states"] = np.asarray(episode.states)
-    shapes = _shapes(task, n_steps)
+    shapes = dataset_shapes(task, n_steps)
     for name, array in arrays.items():
         field = f"data/demo_{index}/{name}"
         check_shape(array.shape, shapes[name], path, field)
@@ -225,64 +222,18 @@ def _write_demo(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
     group.attrs["num_samples"] = len(arrays["actions"])
 
 
-def _write_mask(file: h5py.File, n_episodes: int) -> None:
-    parts = {"train": np.arange(n_episodes)}
+def _write_masks(file: h5py.File, n_episodes: int, masks: Mapping[str, Sequence[int]]) -> None:
+    parts: dict[str, Sequence[int] | IntArray] = {"train": np.arange(n_episodes)}
     if n_episodes > holdout_size(n_episodes, HoldoutConfig()):
         parts["train"], parts["valid"] = split_episodes(n_episodes, HoldoutConfig())
     mask = file.create_group("mask")  # made in passing, it would record the time: the same content is the same file
-    for part, ids in parts.items():
+    for part, ids in (*parts.items(), *masks.items()):
         mask[part] = np.array([f"demo_{i}" for i in ids], dtype="S")
 
 
-def _data_group(file: h5py.File, path: Path) -> h5py.Group:
-    data = file.get("data")
-    if not isinstance(data, h5py.Group):
-        got = "nothing there" if data is None else "a dataset"
-        raise InputError(path, field="data", expected="a group", got=got, hint=_REMAKE)
-    return data
-
-
-def _demo_names(file: h5py.File, path: Path) -> list[str]:
-    """Return the names of the demonstrations in order of their numbers."""
-    names = list(_data_group(file, path))
-    if not names:
-        raise InputError(path, field="data", expected="at least one demonstration", got="none", hint=_REMAKE)
-    for name in names:
-        if not _DEMO_NAME.fullmatch(name):
-            raise InputError(path, field=f"data/{name}", expected="a name like demo_0", got=repr(name), hint=_REMAKE)
-    return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
-
-
-def _read_demo(file: h5py.File, path: Path, name: str, task: TaskSpec) -> dict[str, Array]:
-    group = f"data/{name}"
-    arrays: dict[str, Array] = {}
-    n_steps = None
-    for dataset, shape in _shapes(task, None).items():
-        if dataset == "states" and "states" not in file[group]:
-            continue
-        arrays[dataset] = read_array(file, path, f"{group}/{dataset}", (n_steps, *shape[1:]))
-        n_steps = len(arrays["actions"])
-    if not n_steps:
-        raise InputError(path, field=group, expected="at least one step", got="none", hint=_REMAKE)
-    if file[group].attrs.get("num_samples") != n_steps:
-        got = str(file[group].attrs.get("num_samples"))
-        raise InputError(path, field=f"{group}@num_samples", expected=str(n_steps), got=got, hint=_REMAKE)
-    return arrays
-
-
 def _check_task(file: h5py.File, path: Path, task: TaskSpec) -> None:
-    text = _data_group(file, path).attrs.get("env_args", "{}")
-    try:
-        env_args = json.loads(text)
-    except (ValueError, TypeError):
-        raise InputError(path, field="data@env_args", expected="JSON", got=repr(text), hint=_REMAKE) from None
-    name = env_args.get("env_name") if isinstance(env_args, dict) else None
-    if name != task.id:
+    found = read_env_args(file, path, _REMAKE)
+    name = found.get("env_name") if isinstance(found, dict) else None
+    if name != env_name(task):
         got = "no task" if name is None else f"task {name!r}"
-        raise InputError(path, field="data@env_args", expected=f"task {task.id!r}", got=got)
-
-
-def _check_total(file: h5py.File, path: Path, n_steps: int) -> None:
-    total = file["data"].attrs.get("total")
-    if total != n_steps:
-        raise InputError(path, field="data@total", expected=str(n_steps), got=str(total), hint=_REMAKE)
+        raise InputError(path, field="data@env_args", expected=f"task {env_name(task)!r}", got=got)

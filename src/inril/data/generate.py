@@ -47,6 +47,7 @@ def generate(cfg: DemosConfig, expert: Expert, out: Path, sim_threads: int = 1) 
     Raises:
         InputError: the simulation diverges, or `out` cannot be written.
     """
+    assert cfg.n_steps is not None
     torch.set_num_threads(cfg.torch_threads)
     env = inril.envs.make(cfg.task.id, cfg.n_envs, 1, sim_threads, cfg.task.max_episode_steps)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+from inril.config import TaskSpec
 from inril.envs.base import BatchedEnv
 from inril.envs.batched import BatchedSimulator, Suite
 from inril.envs.gym_locomotion import GymLocomotion
@@ -16,7 +17,7 @@ from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 from inril.envs.stock import StockRobomimic
 from inril.errors import InputError
 
-__all__ = ["TASKS", "BatchedEnv", "make", "register_gymnasium"]
+__all__ = ["TASKS", "BatchedEnv", "make", "make_env", "register_gymnasium"]
 
 MakeEnvs = Callable[[int, int, int, int | None], BatchedEnv]
 
@@ -67,6 +68,11 @@ def make(
     if task_id not in simulators:
         raise InputError(f"environments of {task_id}", field="sim", expected="fast", got=repr(sim))
     return simulators[task_id](n_envs, act_steps, threads, max_episode_steps)
+
+
+def make_env(task: TaskSpec, n_envs: int, act_steps: int, threads: int = 1) -> BatchedEnv:
+    """Make the environments of a task as its settings describe it; arguments as in `make`."""
+    return make(task.id, n_envs, act_steps, threads, task.max_episode_steps)
 
 
 register_gymnasium()

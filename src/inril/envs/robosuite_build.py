@@ -14,9 +14,8 @@ from inril.envs.robomimic_tasks import RobomimicTask
 MODEL_SEED = 0
 """Seed of what robosuite draws when it builds a model, such as the size of Lift's cube: the same everywhere."""
 
-# The controller of the data sets, in the form of robosuite 1.4.1. There deltas were always in the world's frame, which
-# is not the default now.
-_CONTROLLER = {
+# The controller of the data sets, in the form of robosuite 1.4.1.
+CONTROLLER: dict[str, Any] = {
     "type": "OSC_POSE",
     "input_max": 1,
     "input_min": -1,
@@ -33,8 +32,8 @@ _CONTROLLER = {
     "control_delta": True,
     "interpolation": None,
     "ramp_ratio": 0.2,
-    "input_ref_frame": "world",
 }
+CONTROL_FREQ_HZ = 20
 
 
 def make_robosuite(task: RobomimicTask) -> Any:
@@ -46,9 +45,9 @@ def make_robosuite(task: RobomimicTask) -> Any:
         import robosuite
         from robosuite.controllers.composite.composite_controller_factory import refactor_composite_controller_config
 
-        controllers = [
-            refactor_composite_controller_config(dict(_CONTROLLER), "Panda", ["right"]) for _ in range(task.n_arms)
-        ]
+        # In 1.4.1 deltas were always in the world's frame, which is not the default now.
+        arm = {**CONTROLLER, "input_ref_frame": "world"}
+        controllers = [refactor_composite_controller_config(arm, "Panda", ["right"]) for _ in range(task.n_arms)]
         arms = {"env_configuration": "opposed"} if task.n_arms > 1 else {}
         return robosuite.make(
             task.env_name,
@@ -58,7 +57,7 @@ def make_robosuite(task: RobomimicTask) -> Any:
             has_offscreen_renderer=False,
             use_camera_obs=False,
             use_object_obs=True,
-            control_freq=20,
+            control_freq=CONTROL_FREQ_HZ,
             reward_shaping=False,
             ignore_done=True,
             hard_reset=False,

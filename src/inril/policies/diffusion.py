@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.config import DiffusionConfig, TaskSpec
+from inril.config import DiffusionConfig, NetworkConfig, TaskSpec
 from inril.data.normalizer import Normalizer
 from inril.device import randn
 from inril.policies.mlp import MLP
@@ -30,7 +30,7 @@ def _predict(mlp: Callable[[Tensor], Tensor], chunk: Tensor, time: Tensor, obs: 
 
 
 class Denoiser(nn.Module):
-    """Noise prediction network: MLP over [noisy chunk, time embedding, observation].
+    """Noise prediction network: MLP over [noisy chunk, time embedding, observation or its encoding].
 
     Args:
         config: sizes.
@@ -43,13 +43,23 @@ class Denoiser(nn.Module):
         self.time_in = nn.Linear(config.time_dim, 2 * config.time_dim)
         self.time_out = nn.Linear(2 * config.time_dim, config.time_dim)
         chunk_dim = horizon_steps * task.action_dim
-        self.mlp = MLP(config.network, chunk_dim + config.time_dim + task.obs_dim, chunk_dim)
+        seen_dim = task.obs_dim
+        self.obs_encoder: MLP | None = None
+        if config.obs_encoder is not None:
+            hidden, seen_dim = config.obs_encoder
+            layers = NetworkConfig(widths=(hidden,), activation=config.network.activation, residual=False)
+            self.obs_encoder = MLP(layers, task.obs_dim, seen_dim)
+        self.mlp = MLP(config.network, chunk_dim + config.time_dim + seen_dim, chunk_dim)
         times = sinusoidal_embedding(torch.arange(config.denoising_steps), config.time_dim)
         self.register_buffer("times", times, persistent=False)
 
     def time_table(self) -> Tensor:
         """Return the time embedding (K, time_dim) of every denoising index: K rows in place of one per sample."""
         return self.time_out(F.mish(self.time_in(self.times)))  # type: ignore[no-any-return]
+
+    def encode(self, obs: Tensor) -> Tensor:
+        """Map normalised observations (B, Do) to what the MLP sees of them."""
+        return obs if self.obs_encoder is None else self.obs_encoder(obs)
 
     def forward(self, chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
         """Predict the noise.
@@ -62,7 +72,7 @@ class Denoiser(nn.Module):
         Returns:
             (B, Tp, Da) predicted noise.
         """
-        return _predict(self.mlp, chunk, time, obs)
+        return _predict(self.mlp, chunk, time, self.encode(obs))
 
 
 class DiffusionPolicy(nn.Module):
@@ -190,13 +200,13 @@ def sample_chain(
         noise: (K + 1, E, Tp, Da) from `chain_noise`.
         std: K standard deviations, one of each index t.
     """
-    prepared = {net: (net.mlp.prepared(), net.time_table()) for net in set(denoisers)}
+    prepared = {net: (net.mlp.prepared(), net.time_table(), net.encode(obs)) for net in set(denoisers)}
     chain = Chain(torch.empty_like(noise), torch.empty_like(noise[1:]))
     x, mean, z = chain.x.unbind(), chain.mean.unbind(), noise.unbind()
     x[0].copy_(z[0])
     for i, t in enumerate(reversed(range(schedule.denoising_steps))):
-        mlp, times = prepared[denoisers[t]]
-        eps = _predict(mlp, x[i], times[t].expand(len(obs), -1), obs)
+        mlp, times, encoded = prepared[denoisers[t]]
+        eps = _predict(mlp, x[i], times[t].expand(len(obs), -1), encoded)
         # The posterior mean as in NoiseSchedule.posterior_mean, in place: this loop is half of a rollout's cost.
         x0_from_x, x0_from_eps, mean_from_x0, mean_from_x = schedule.posterior_coefficients[t]
         x0 = torch.sub(x[i] * x0_from_x, eps, alpha=x0_from_eps).clamp_(-1, 1)

@@ -22,6 +22,10 @@ class EpisodeStatistics:
         self._success = np.zeros(n_envs, dtype=bool)
         self._finished: list[tuple[float, float, float]] = []
 
+    def restart(self) -> None:
+        """Forget the unfinished episodes: the environments were reset."""
+        self._return[:], self._length[:], self._success[:] = 0.0, 0, False
+
     def add(self, step: ChunkStep) -> None:
         """Account for one chunk of every environment."""
         self._return += step.reward

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from inril.config import Execution, FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
-from inril.envs import make
+from inril.envs import make_env
 from inril.errors import InputError
 from inril.evaluate import Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
@@ -97,6 +97,22 @@ def make_algorithm(cfg: FinetuneConfig, policy: Policy) -> Algorithm:
     raise InputError("policy", field="kind", expected=expected, got=type(policy).__name__)
 
 
+class BestPolicy(NamedTuple):
+    """The policy that did best in the evaluations on the way.
+
+    Attributes:
+        score: mean of the task's metric in that evaluation.
+        itr: when that was.
+        env_steps: the same in environment steps.
+        state: `Algorithm.acting_state` of that time.
+    """
+
+    score: float
+    itr: int
+    env_steps: int
+    state: dict[str, torch.Tensor]
+
+
 class Finetuning:
     """State of a fine-tuning run and its loop.
 
@@ -120,12 +136,11 @@ class Finetuning:
     ) -> None:
         self.cfg, self.spec, self.algorithm, self.demos, self.folder = cfg, spec, algorithm, demos, folder
         self.sim_threads = execution.sim_threads
-        self.env = make(
-            cfg.task.id, cfg.n_envs, spec.horizon_steps, self.sim_threads, max_episode_steps=cfg.task.max_episode_steps
-        )
+        self.env = make_env(cfg.task, cfg.n_envs, spec.horizon_steps, self.sim_threads)
         self.schedule = Schedule(cfg.m, cfg.il)
         self.joiner = Joiner(cfg.separation, cfg.il)
         self.itr = self.env_steps = self.n_diverged = 0
+        self.best: BestPolicy | None = None
         size = cfg.il.probe_size
         self.probes = {
             "probe_train": fixed_probe(demos.train, size),
@@ -221,11 +236,18 @@ class Finetuning:
     def _log_evaluation(self) -> None:
         with self._clock("evaluate"):
             result = self._evaluate("eval", self.cfg.eval.n_envs)
+        if self.cfg.report_best:
+            self._remember_best(result.score(self.cfg.task.metric))
         values = {"return": result.episode_return.mean(), "episode_length": result.episode_length.mean()}
         if self.cfg.task.metric == "success":
             values["success"] = result.success.mean()
         self.metrics.add(self.itr, self.env_steps, "eval", values)
         log.info("itr %d: evaluation return %.1f", self.itr, values["return"])
+
+    def _remember_best(self, score: float) -> None:
+        if self.best is None or score > self.best.score:
+            state = {name: tensor.detach().clone() for name, tensor in self.algorithm.acting_state().items()}
+            self.best = BestPolicy(score, self.itr, self.env_steps, state)
 
     def _evaluate(self, purpose: str, n_episodes: int) -> Evaluation:
         seed = subseed(self.cfg.seed, purpose, self.itr)
@@ -236,14 +258,25 @@ class Finetuning:
         with self._clock("report"):
             report = self._evaluate("report", self.cfg.report_episodes)
         self.folder.check()
-        for episode_return in report.episode_return:
-            self.metrics.add(self.itr, self.env_steps, "report", {"episode_return": episode_return})
-        self.metrics.flush()
-        self._flush_timing()
+        for episode in report.episodes(self.cfg.task.metric):
+            self.metrics.add(self.itr, self.env_steps, "report", episode)
         origin = {"itr": self.itr, "env_steps": self.env_steps, "config": self.cfg.model_dump(mode="json")}
         spec = self.spec.model_copy(update={"ft_denoising_steps": getattr(self.cfg.algo, "ft_denoising_steps", 0)})
-        save_policy(self.folder.path / "policy.safetensors", spec, self.algorithm.policy_state(), origin)
+        final_policy = {name: tensor.clone() for name, tensor in self.algorithm.policy_state().items()}
+        if self.best is not None:
+            self._report_best(self.best)
+        self.metrics.flush()
+        self._flush_timing()
+        save_policy(self.folder.path / "policy.safetensors", spec, final_policy, origin)
         self.folder.finish()
+
+    def _report_best(self, best: BestPolicy) -> None:
+        """Evaluate the policy that looked best on the way, on fresh episodes: its score was picked for being high."""
+        self.algorithm.load_acting_state(best.state)
+        with self._clock("report"):
+            report = self._evaluate("report_best", self.cfg.report_episodes)
+        for episode in report.episodes(self.cfg.task.metric):
+            self.metrics.add(best.itr, best.env_steps, "report_best", episode)
 
     def _check_state(self) -> None:
         """Refuse what the iteration's last steps may have blown up, before a checkpoint keeps it."""
@@ -295,6 +328,8 @@ class Finetuning:
             "n_diverged": self.n_diverged,
             "metrics_length": self.metrics.flush(),
         }
+        if self.best is not None:
+            state["best"] = self.best._asdict()
         self.folder.save(state)
         self._flush_timing()
 
@@ -304,5 +339,6 @@ class Finetuning:
         self.env.set_state({name: np.asarray(value) for name, value in state["env"].items()})
         self.schedule.load_state_dict(state["schedule"])
         self.itr, self.env_steps, self.n_diverged = state["itr"], state["env_steps"], state["n_diverged"]
+        self.best = BestPolicy(**state["best"]) if "best" in state else None
         log.info("resuming at iteration %d, %d env steps", self.itr, self.env_steps)
         return int(state["metrics_length"])

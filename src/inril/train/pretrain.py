@@ -72,8 +72,8 @@ def run(
             folder.save({**cloning.state_dict(), "metrics_length": metrics.flush()})
         report = cloning.report()
         folder.check()
-        for episode_return in report.episode_return:
-            metrics.add(cloning.best_step, 0, "report", {"episode_return": episode_return})
+        for episode in report.episodes(cfg.task.metric):
+            metrics.add(cloning.best_step, 0, "report", episode)
         metrics.flush()
         origin = {"step": cloning.best_step, "mean_return": float(report.episode_return.mean())}
         save_policy(out / "policy.safetensors", cloning.spec, cloning.best.state_dict(), origin)
@@ -157,11 +157,12 @@ class Cloning:
             self.lowest_loss, self.checks_without_gain = losses["holdout_loss"], 0
         else:
             self.checks_without_gain += 1
-        score = float(self._evaluate(self.candidate, "select", self.cfg.select_episodes).episode_return.mean())
+        metric = self.cfg.task.metric
+        score = self._evaluate(self.candidate, "select", self.cfg.select_episodes).score(metric)
         if score > self.best_score:
             self.best_step, self.best_score = self.step, score
             self.best.load_state_dict(self.candidate.state_dict())
-        return {**losses, "select_return": score}
+        return {**losses, f"select_{metric}": score}
 
     def report(self) -> Evaluation:
         """Evaluate the chosen checkpoint on episodes that had no part in the choice."""

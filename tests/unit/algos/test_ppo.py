@@ -117,6 +117,28 @@ def test_environments_go_on_from_one_iteration_to_the_next(make: Make) -> None:
     assert info["n_diverged"] == 0
 
 
+def test_every_iteration_starts_new_episodes_when_told_to(make: Make) -> None:
+    env = ToyEnv()
+    ppo = make(env, n_steps=4)
+    assert env.time.any()
+    ppo.reset_each_itr = True
+    for itr in (2, 3):
+        info = ppo.collect(env, itr)
+        first_obs, _ = env.log[-4]
+        assert (first_obs[:, 1] == RESET_OBS).all()
+        assert info["n_episodes"] == 2 + 1 + 1  # lengths 2, 3, 4, 5 of the four environments in four chunks
+
+
+def test_acting_state_brings_back_the_policy_that_acted(make: Make) -> None:
+    ppo, obs = make(), ToyEnv().reset(0)
+    state = {name: tensor.clone() for name, tensor in ppo.acting_state().items()}
+    before = ppo.act(obs, torch.Generator().manual_seed(1))
+    run(ppo, 1)
+    assert not np.array_equal(ppo.act(obs, torch.Generator().manual_seed(1)), before)
+    ppo.load_acting_state(state)
+    assert np.array_equal(ppo.act(obs, torch.Generator().manual_seed(1)), before)
+
+
 def test_finished_episodes_are_counted_once_with_their_whole_return(make: Make) -> None:
     env = ToyEnv()
     ppo = make(env, 3)  # ends one episode each of environments 0 and 1

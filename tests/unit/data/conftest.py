@@ -21,6 +21,21 @@ def task() -> TaskSpec:
 
 
 @pytest.fixture
+def robot_task() -> TaskSpec:
+    keys = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "object": 10}
+    return TaskSpec(
+        id="lift",
+        title="Lift",
+        suite="robomimic",
+        obs_dim=19,
+        action_dim=7,
+        max_episode_steps=300,
+        metric="success",
+        obs_keys=keys,
+    )
+
+
+@pytest.fixture
 def make_episodes() -> Callable[..., list[Episode]]:
     def make(lengths: list[int], obs_dim: int = 11, action_dim: int = 3, seed: int = 0) -> list[Episode]:
         rng = np.random.default_rng(seed)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import time
@@ -15,6 +16,7 @@ import pytest
 import inril
 from inril.config import TaskSpec
 from inril.data.demo_file import Episode, demo_returns, read_demos, read_provenance, write_demos
+from inril.data.env_args import env_args
 from inril.errors import InputError
 from inril.numerics import VERSIONS
 from inril.thirdparty import sequence_dataset
@@ -109,14 +111,16 @@ def test_content_hash_depends_on_the_arrays_alone(
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_content_hash_is_that_of_files_already_published(demo_path: Path) -> None:
+    content = read_provenance(demo_path)["content_sha256"]
+    assert content == "bffae40b27fb53ef66aa9b1a8b9efb09acd08143b1ac958eef6734fa3d00d0d7"
+
+
 def test_hash_survives_other_compression(demo_path: Path, task: TaskSpec) -> None:
     with h5py.File(demo_path) as file:
         obs = file["data/demo_2/obs/flat"][:]
     replace(demo_path, "data/demo_2/obs/flat", obs)
     assert len(read_demos(demo_path, task).obs) >= len(obs)
-
-
-# Bad input
 
 
 def test_same_episodes_are_the_same_bytes_at_any_time(
@@ -126,6 +130,88 @@ def test_same_episodes_are_the_same_bytes_at_any_time(
         write_demos(tmp_path / name, task, make_episodes([5, 9, 7, 3, 8, 6, 4]), {})
         time.sleep(1.1)  # HDF5 would record times in seconds
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+# Observations in several parts
+
+
+@pytest.fixture
+def robot_path(tmp_path: Path, robot_task: TaskSpec, make_episodes: MakeEpisodes) -> Path:
+    path = tmp_path / "lift.hdf5"
+    write_demos(path, robot_task, make_episodes([5, 9, 7], 19, 7), {}, {"better": [0, 2], "worse": [1]})
+    return path
+
+
+def test_parts_are_put_together_in_the_order_of_the_task(
+    robot_path: Path, robot_task: TaskSpec, make_episodes: MakeEpisodes
+) -> None:
+    episodes = make_episodes([5, 9, 7], 19, 7)
+    with h5py.File(robot_path) as file:
+        assert sorted(file["data/demo_1/obs"]) == sorted(robot_task.obs_keys)
+        np.testing.assert_array_equal(file["data/demo_1/obs/robot0_eef_quat"], episodes[1].obs[:, 3:7])
+        np.testing.assert_array_equal(file["data/demo_1/obs/object"], episodes[1].obs[:, 9:])
+    demos = read_demos(robot_path, robot_task)
+    np.testing.assert_array_equal(demos.obs, np.concatenate([episode.obs for episode in episodes]))
+    np.testing.assert_array_equal(demos.episode_ends, [5, 14, 21])
+
+
+def test_robomimic_finds_its_own_environment_and_filter_keys(robot_path: Path, robot_task: TaskSpec) -> None:
+    pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
+    with h5py.File(robot_path) as file:
+        env_args = json.loads(file["data"].attrs["env_args"])
+        first = {key: file[f"data/demo_1/obs/{key}"][:4] for key in robot_task.obs_keys}
+    assert (env_args["env_name"], env_args["env_version"], env_args["type"]) == ("Lift", "1.4.1", 1)
+    assert env_args["env_kwargs"]["robots"] == ["Panda"]
+    assert env_args["env_kwargs"]["controller_configs"]["type"] == "OSC_POSE"
+    sequences: Any = sequence_dataset(robot_path, seq_length=4, filter_key="worse")
+    assert len(sequences) == 9
+    for key, part in first.items():
+        np.testing.assert_array_equal(sequences[0]["obs"][key], part)
+    assert len(sequence_dataset(robot_path, filter_key="better")) == 12  # type: ignore[arg-type]
+
+
+def test_two_robots_have_two_entries(robot_task: TaskSpec) -> None:
+    second = {key.replace("0", "1"): size for key, size in list(robot_task.obs_keys.items())[:3]}
+    keys = {**robot_task.obs_keys, **second}
+    kwargs = env_args(robot_task.model_copy(update={"id": "transport", "obs_keys": keys, "obs_dim": 28}))["env_kwargs"]
+    assert kwargs["robots"] == ["Panda", "Panda"]
+    assert kwargs["env_configuration"] == "single-arm-opposed"
+
+
+def test_dones_of_the_source_are_kept(tmp_path: Path, robot_task: TaskSpec, make_episodes: MakeEpisodes) -> None:
+    dones = np.array([0, 0, 1, 0, 1])
+    write_demos(tmp_path / "lift.hdf5", robot_task, [make_episodes([5], 19, 7)[0]._replace(dones=dones)], {})
+    with h5py.File(tmp_path / "lift.hdf5") as file:
+        np.testing.assert_array_equal(file["data/demo_0/dones"], dones)
+
+
+@pytest.mark.parametrize("name", ["obs/object", "obs/robot0_eef_pos"])
+def test_missing_part(robot_path: Path, robot_task: TaskSpec, name: str) -> None:
+    remove(robot_path, f"data/demo_1/{name}")
+    complaint = f"FILE: data/demo_1/{name}: expected a dataset, got nothing there"
+    assert message(robot_path, robot_task).startswith(complaint)
+
+
+def test_part_of_another_size(robot_path: Path, robot_task: TaskSpec) -> None:
+    replace(robot_path, "data/demo_1/obs/object", np.zeros((9, 14), dtype=np.float32))
+    assert message(robot_path, robot_task) == "FILE: data/demo_1/obs/object: expected shape (9, 10), got shape (9, 14)"
+
+
+def test_observations_that_do_not_fill_the_parts_are_not_written(
+    tmp_path: Path, robot_task: TaskSpec, make_episodes: MakeEpisodes
+) -> None:
+    with pytest.raises(InputError, match=r"data/demo_0/obs/object: expected shape \(5, 10\), got shape \(5, 8\)"):
+        write_demos(tmp_path / "lift.hdf5", robot_task, make_episodes([5], 17, 7), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_of_another_robot_task(robot_path: Path, robot_task: TaskSpec, task: TaskSpec) -> None:
+    other = robot_task.model_copy(update={"id": "can"})
+    assert message(robot_path, other) == "FILE: data@env_args: expected task 'PickPlaceCan', got task 'Lift'"
+    assert message(robot_path, task) == "FILE: data@env_args: expected task 'hopper', got task 'Lift'"
+
+
+# Bad input
 
 
 def test_missing_file(tmp_path: Path, task: TaskSpec) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from inril.config import DiffusionConfig, NetworkConfig, TaskSpec
+from inril.config import DiffusionConfig, TaskSpec
 from inril.policies.diffusion import (
     Denoiser,
     DiffusionPolicy,
@@ -24,6 +25,9 @@ from inril.policies.diffusion import (
     training_std,
 )
 from inril.policies.schedule import NoiseSchedule
+from inril.project import Project, read_yaml
+
+CONFIG = Path(__file__).parents[3] / "config"
 
 
 @pytest.fixture
@@ -32,17 +36,32 @@ def policy(task: TaskSpec, diffusion_config: DiffusionConfig) -> DiffusionPolicy
     return DiffusionPolicy(diffusion_config, task, horizon_steps=3)
 
 
+@pytest.fixture
+def encoding_policy(task: TaskSpec, diffusion_config: DiffusionConfig) -> DiffusionPolicy:
+    torch.manual_seed(0)
+    config = diffusion_config.model_copy(update={"obs_encoder": (7, 4)})
+    return DiffusionPolicy(config, task, horizon_steps=3)
+
+
 def stream(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize(("obs_dim", "action_dim", "n_parameters"), [(11, 3, 553_020), (17, 6, 568_392)])
-def test_networks_have_the_references_number_of_parameters(obs_dim: int, action_dim: int, n_parameters: int) -> None:
-    task = TaskSpec(
-        id="t", title="T", suite="gym", obs_dim=obs_dim, action_dim=action_dim, max_episode_steps=9, metric="return"
-    )
-    config = DiffusionConfig(network=NetworkConfig(widths=(512, 512, 512), activation="relu"))
-    denoiser = Denoiser(config, task, horizon_steps=4)
+@pytest.mark.parametrize(
+    ("task", "n_parameters"),
+    [
+        ("hopper", 553_020),
+        ("walker2d", 568_392),
+        ("lift", 573_516),
+        ("can", 575_564),
+        ("square", 2_305_212),
+        ("transport", 2_427_088),
+    ],
+)
+def test_networks_have_the_references_number_of_parameters(task: str, n_parameters: int) -> None:
+    settings = Project(CONFIG, read_yaml(CONFIG / "config.yaml") | {"budget": "paper"}).pretrain(task, "diffusion", 0)
+    assert isinstance(settings.policy, DiffusionConfig)
+    denoiser = Denoiser(settings.policy, settings.task, settings.horizon_steps)
     assert sum(parameter.numel() for parameter in denoiser.parameters()) == n_parameters
 
 
@@ -64,6 +83,28 @@ def test_denoiser_sees_chunk_time_and_observation_in_that_order(policy: Diffusio
     h = h + inner_2(F.mish(inner_1(F.mish(h))))
     expected = last(h).reshape(4, 3, 2)
     torch.testing.assert_close(net(chunk, net.time_table()[t], obs), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_denoiser_with_an_encoder_sees_the_encoding(encoding_policy: DiffusionPolicy) -> None:
+    net = encoding_policy.denoiser
+    assert net.obs_encoder is not None
+    chunk, obs = torch.randn(4, 3, 2, generator=stream(1)), torch.randn(4, 5, generator=stream(2))
+    time = net.time_table()[torch.tensor([0, 5, 2, 2])]
+    hidden, last = net.obs_encoder.layers
+    encoding = last(F.mish(hidden(obs)))
+    expected = net.mlp(torch.cat([chunk.reshape(4, 6), time, encoding], dim=1)).reshape(4, 3, 2)
+    torch.testing.assert_close(net(chunk, time, obs), expected)
+
+
+def test_chain_sees_the_encoding(encoding_policy: DiffusionPolicy) -> None:
+    net, schedule = encoding_policy.denoiser, encoding_policy.schedule
+    obs = torch.randn(4, 5, generator=stream(2))
+    noise = chain_noise(schedule, (4, 3, 2), stream(3))
+    chain = sample_chain([net] * 6, schedule, obs, noise, evaluation_std(schedule))
+    for i, t in enumerate(reversed(range(6))):
+        index = torch.full((4,), t)
+        mean = schedule.posterior_mean(chain.x[i], net(chain.x[i], net.time_table()[index], obs), index)
+        torch.testing.assert_close(chain.mean[i], mean, atol=1e-5, rtol=1e-4)
 
 
 def test_chain_logprob_is_the_mean_of_clamped_gaussian_logprobs() -> None:

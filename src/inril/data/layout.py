@@ -1,0 +1,92 @@
+"""Reading robomimic's HDF5 layout, whoever wrote the file: each function finds one fault and says which."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from inril.config import TaskSpec
+from inril.data.hdf5 import Array, read_array
+from inril.errors import InputError
+
+_DEMO_NAME = re.compile(r"demo_(\d+)")
+
+
+def dataset_shapes(task: TaskSpec, n_steps: int | None) -> dict[str, tuple[int | None, ...]]:
+    """Return the shape of every dataset of a demonstration, in the order in which they are hashed."""
+    return {
+        "actions": (n_steps, task.action_dim),
+        **{f"obs/{key}": (n_steps, size) for key, size in task.obs_layout.items()},
+        "rewards": (n_steps,),
+        "dones": (n_steps,),
+        "states": (n_steps, None),
+    }
+
+
+def demo_names(file: h5py.File, path: Path, hint: str) -> list[str]:
+    """Return the names of the demonstrations in order of their numbers.
+
+    Raises:
+        InputError: there are none, or something else stands among them.
+    """
+    names = list(_data_group(file, path, hint))
+    if not names:
+        raise InputError(path, field="data", expected="at least one demonstration", got="none", hint=hint)
+    for name in names:
+        if not _DEMO_NAME.fullmatch(name):
+            raise InputError(path, field=f"data/{name}", expected="a name like demo_0", got=repr(name), hint=hint)
+    return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
+
+
+def read_demo(file: h5py.File, path: Path, name: str, task: TaskSpec, hint: str) -> dict[str, Array]:
+    """Read the arrays of one demonstration, as they are; `states` may be missing.
+
+    Raises:
+        InputError: an array is missing, misshapen or not finite, or `num_samples` is not their length.
+    """
+    group = f"data/{name}"
+    arrays: dict[str, Array] = {}
+    n_steps = None
+    for dataset, shape in dataset_shapes(task, None).items():
+        if dataset == "states" and "states" not in file[group]:
+            continue
+        arrays[dataset] = read_array(file, path, f"{group}/{dataset}", (n_steps, *shape[1:]))
+        n_steps = len(arrays["actions"])
+    if not n_steps:
+        raise InputError(path, field=group, expected="at least one step", got="none", hint=hint)
+    if file[group].attrs.get("num_samples") != n_steps:
+        got = str(file[group].attrs.get("num_samples"))
+        raise InputError(path, field=f"{group}@num_samples", expected=str(n_steps), got=got, hint=hint)
+    return arrays
+
+
+def check_total(file: h5py.File, path: Path, n_steps: int, hint: str) -> None:
+    """Raise InputError unless a file says that it has as many steps as were found."""
+    total = file["data"].attrs.get("total")
+    if total != n_steps:
+        raise InputError(path, field="data@total", expected=str(n_steps), got=str(total), hint=hint)
+
+
+def read_env_args(file: h5py.File, path: Path, hint: str) -> Any:
+    """Return what a file says about its environment.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    text = _data_group(file, path, hint).attrs.get("env_args", "{}")
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError):
+        raise InputError(path, field="data@env_args", expected="JSON", got=repr(text), hint=hint) from None
+
+
+def _data_group(file: h5py.File, path: Path, hint: str) -> h5py.Group:
+    data = file.get("data")
+    if not isinstance(data, h5py.Group):
+        got = "nothing there" if data is None else "a dataset"
+        raise InputError(path, field="data", expected="a group", got=got, hint=hint)
+    return data

@@ -1,0 +1,1 @@
+"""Scripted experts for the Robomimic tasks, and the demonstrations made with them."""
