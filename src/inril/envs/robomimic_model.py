@@ -27,8 +27,8 @@ _MARKERS = ("left_eef_target", "right_eef_target")
 _OUT_OF_SCENE = (10.0, 10.0, 10.0, 1.0, 0.0, 0.0, 0.0)
 # 1 - tanh(10 d) < 0.6 in robosuite's words.
 _CLEARANCE_M = float(np.arctanh(0.4) / 10)
-# Links of an arm with one or two joints between them, whose shapes do not meet at any angles of these joints (tested), yet
-# are so close that MuJoCo would compute their distance in every step.
+# Links of an arm with one or two joints between them, whose shapes do not meet at any angles of these joints (tested),
+# yet are so close that MuJoCo would compute their distance in every step.
 _NEVER_TOUCHING = ((0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6))
 _OBJECTS = {
     LIFT.task_id: (("cube_main",), DIFFERENCE),

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from inril.envs.camera import RobomimicCamera
 from inril.envs.kernel import has_diverged, simulator_table
 from inril.envs.osc import ARM_JOINTS, ARM_MEMORY
 from inril.envs.robomimic_tasks import LIFT, RobomimicTask
@@ -40,6 +41,7 @@ class StockRobomimic:
         self.model: mujoco.MjModel = self.envs[0].sim.model._model
         self.data: list[mujoco.MjData] = [env.sim.data._data for env in self.envs]
         self._simulators = simulator_table(self.model, self.data)
+        self._camera: RobomimicCamera | None = None
 
     def advance(
         self, part: slice, action_chunk: FloatArray, elapsed_steps: IntArray, max_episode_steps: int, step: ChunkStep
@@ -97,10 +99,15 @@ class StockRobomimic:
 
     def image(self, env_index: int) -> npt.NDArray[np.uint8]:
         """Return an image (480, 480, 3) of one environment."""
-        raise NotImplementedError
+        if self._camera is None:
+            self._camera = RobomimicCamera(self.model)
+        return self._camera.image(self.robosuite_state(env_index))
 
     def close(self) -> None:
         """Free the environments and the rendering context."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
         self.envs, self.data = [], []
 
     def _observe(self, env: Any) -> FloatArray:
