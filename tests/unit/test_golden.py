@@ -97,9 +97,11 @@ def spec(method: str) -> PolicySpec:
     return PolicySpec(task=TASK, policy=POLICIES[method], horizon_steps=2)
 
 
-def fresh_algorithm(method: str) -> Algorithm:
+def fresh_algorithm(method: str, **algo: Any) -> Algorithm:
     torch.manual_seed(0)
-    return make_algorithm(finetune_config(method), spec(method).build())
+    config, policy = finetune_config(method, algo={**ALGOS[method], **algo}), spec(method).build()
+    demos = split_demos(synthetic_demos()[0], policy.chunk_shape[0], config.holdout, normalizer=policy.normalizer)
+    return make_algorithm(config, policy, demos)
 
 
 def total(parameters: Any) -> float:
@@ -138,6 +140,23 @@ def of_algorithm(method: str) -> Values:
     action = algorithm.act(np.linspace(-1, 1, 33).reshape(3, 11), torch.Generator().manual_seed(4))
     values["sum_abs_evaluation_action"] = float(np.abs(action).sum())
     env.close()
+    return values
+
+
+def of_bc_loss() -> Values:
+    values: Values = {}
+    for teacher in ("policy", "demos"):
+        algorithm: Any = fresh_algorithm("dppo", bc_loss={"teacher": teacher, "weight": 0.5})
+        env = make("hopper", 4, 2, max_episode_steps=16)
+        algorithm.collect(env, 1)
+        for i, update in enumerate(update for update in algorithm.updates(1) if update.is_actor):
+            update.zero_grad()
+            values[f"{teacher}_loss_{i}"] = update.backward()["bc_loss"]
+            if i == 0:
+                values[f"{teacher}_first_gradient_norm"] = gradient_norm(update.parameters)
+            update.apply()
+        values[f"{teacher}_sum_abs_actor"] = total(algorithm.head.parameters())
+        env.close()
     return values
 
 
@@ -275,6 +294,7 @@ COMPUTE: dict[str, Callable[[], Values]] = {
     "evaluate": of_evaluation,
     "finetune": of_finetuning,
     "dppo": lambda: of_algorithm("dppo"),
+    "bc_loss": of_bc_loss,
     "ppo_gaussian": lambda: of_algorithm("ppo_gaussian"),
     "none": lambda: of_separation("none"),
     "surgery": lambda: of_separation("surgery"),

@@ -20,6 +20,10 @@ _GRIP_SITE = "gripper{}_right_grip_site"
 _NO_TIME_LIMIT = int(np.iinfo(np.int64).max)
 
 
+class DivergedError(RuntimeError):
+    """The simulation of a scene left the finite numbers."""
+
+
 class Scene(Protocol):
     """A task that a script can look into; names of bodies and sites are robosuite's.
 
@@ -113,7 +117,7 @@ class RobomimicScene:
             success: whether the task is solved now.
 
         Raises:
-            RuntimeError: if the simulation leaves the finite numbers.
+            DivergedError: if the simulation leaves the finite numbers.
         """
         flags = np.zeros((4, 1), dtype=np.bool_)
         counters = np.zeros((2, 1), dtype=np.int64)
@@ -121,7 +125,7 @@ class RobomimicScene:
         action_chunk = np.array(action, dtype=np.float64).reshape(1, 1, self.action_dim)
         self._suite.advance(slice(0, 1), action_chunk, counters[1], _NO_TIME_LIMIT, step)
         if step.diverged[0]:
-            raise RuntimeError(f"{self._suite.task_id}: the simulation diverged")
+            raise DivergedError(f"{self._suite.task_id}: the simulation diverged")
         return self._observation(), bool(step.success[0])
 
     def body_pos(self, name: str) -> FloatArray:

@@ -11,7 +11,7 @@ from inril.data.demo_file import Episode
 from inril.data.hdf5 import Array
 from inril.data.scripted import can, lift, square, transport
 from inril.data.scripted.operator import GROUPS, Group, Operator
-from inril.envs.scene import Scene
+from inril.envs.scene import DivergedError, Scene
 from inril.seeding import stream
 from inril.types import FloatArray
 
@@ -79,7 +79,10 @@ def attempt(scene: Scene, recipe: Recipe, group: Group, number: int) -> Attempt:
         obs_log.append(obs.astype(np.float32))
         state_log.append(scene.state())
         action_log.append(action)
-        obs, success = scene.step(action.astype(np.float64))
+        try:
+            obs, success = scene.step(action.astype(np.float64))
+        except DivergedError:
+            return Attempt(len(action_log), None)
         success_log.append(success)
         n_held = n_held + 1 if success else 0
         if n_held > HOLD_STEPS or len(success_log) == recipe.max_steps:

@@ -16,7 +16,7 @@ from inril.types import FloatArray
 _CAN = "Can_main"
 _BIN = "bin2"
 _QUARTER_M = np.array([0.0975, 0.1225])  # from the bin's centre to that of the can's quarter
-_CARRY_Z_M = 1.12
+_CARRY_Z_M = 1.08
 _LIFTED_Z_M = 0.95
 _LOST_Z_M = 0.7  # below both bins
 _DROPPED_M = 0.1  # from the gripper to the can's centre
@@ -74,13 +74,12 @@ def _place(scene: Scene, hand: Hand, quarter: FloatArray) -> Iterator[FloatArray
     def lost() -> bool:
         return bool(np.linalg.norm(hand.pos - scene.body_pos(_CAN)) > _DROPPED_M)
 
-    via = motion.at_height(quarter + np.array([0.0, operator.side_m]), _CARRY_Z_M + operator.hover_m)
+    midway = 0.5 * (hand.pos[:2] + quarter) + np.array([operator.side_m, 0.0])
     release_z = 0.9 + abs(operator.jitter(0.05, 1)[0])
-    carried = yield from hand.reach(Pose(via, hand.rot), tol_m=0.07, lost=lost)
-    if carried:
-        yield from hand.reach(
-            Pose(motion.at_height(quarter, release_z), hand.rot), tol_m=0.055, max_steps=40, lost=lost
-        )
+    goals = [motion.at_height(midway, _CARRY_Z_M + operator.hover_m), motion.at_height(quarter, release_z)]
+    for goal in goals:
+        if not (yield from hand.reach(Pose(goal, hand.rot), tol_m=0.055, lost=lost)):
+            break
     yield from hand.open()
     yield from hand.reach(Pose(motion.above(hand.pos, 0.15), hand.rot), tol_m=0.03)
 

@@ -104,12 +104,13 @@ class Hand:
             lost: tells that there is no point in going on.
         """
         push = np.zeros(3)
+        goal = target() if callable(target) else target
         for _ in range(round(max_steps / self.operator.speed)):
-            goal = target() if callable(target) else target
             before = self.pos
             yield self.towards(goal, speed * self.operator.speed, push)
             if lost():
                 return False
+            goal = target() if callable(target) else target
             way, moved = goal.pos - self.pos, np.linalg.norm(self.pos - before)
             near = np.linalg.norm(way) < tol_m and motion.angle_between(goal.rot, self.rot) < tol_rad
             if near and moved < settle_m:

@@ -64,7 +64,8 @@ def rotation_vector(rot: FloatArray) -> FloatArray:
     outer = 0.5 * (rot + rot.T) - cosine * np.eye(3)
     axis = outer[:, np.argmax(np.diag(outer))]
     sign = -1.0 if axis @ sine < 0 else 1.0
-    return axis * (sign * angle / np.linalg.norm(axis))
+    vector: FloatArray = axis * (sign * angle / np.linalg.norm(axis))
+    return vector
 
 
 def angle_between(first: FloatArray, second: FloatArray) -> float:
