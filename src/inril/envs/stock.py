@@ -70,7 +70,9 @@ class StockRobomimic:
         for e, rng in zip(env_indices, rngs, strict=True):
             env = self.envs[e]
             initializer = env.placement_initializer
-            for drawing in (env, initializer, *getattr(initializer, "samplers", {}).values()):
+            samplers = getattr(initializer, "samplers", {}).values()
+            hammers = [obj for obj in env.model.mujoco_objects if hasattr(obj, "rng")]
+            for drawing in (env, initializer, *samplers, *hammers):
                 drawing.rng = rng
             env.reset()
             obs[e] = self._observe(env)
@@ -90,6 +92,8 @@ class StockRobomimic:
             for of_arm, robot in zip(memory["controllers"][e], env.robots, strict=True):
                 robot.part_controllers["right"].initial_joint = of_arm[:ARM_JOINTS].copy()
                 robot.gripper["right"].current_action = of_arm[ARM_JOINTS] * np.array([-1.0, 1.0])
+                for controller in robot.part_controllers.values():
+                    controller.new_update = True  # what it read before no longer holds
             obs[e] = self._observe(env)
 
     def robosuite_state(self, env_index: int) -> FloatArray:
