@@ -89,9 +89,10 @@ def test_interrupted_run_ends_like_an_uninterrupted_one(
             raise KeyboardInterrupt
         return iteration(self)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(finetune.Finetuning, "iteration", interrupt)
-        finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
+        with pytest.raises(KeyboardInterrupt):
+            finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
     assert not (out / "metrics.csv").exists()
     finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
     for name in ("metrics.csv", "policy.safetensors"):

@@ -36,7 +36,9 @@ from inril.config import (
 from inril.data.chunks import split_demos
 from inril.data.demo_file import Demos, Episode, write_demos
 from inril.data.generate import roll_out
+from inril.data.scripted.attempt import Recipe, attempt
 from inril.envs import make
+from inril.envs.scene import make_scene
 from inril.evaluate import evaluate
 from inril.interleave.separation import Joiner
 from inril.numerics import VERSIONS
@@ -140,6 +142,17 @@ def of_algorithm(method: str) -> Values:
     action = algorithm.act(np.linspace(-1, 1, 33).reshape(3, 11), torch.Generator().manual_seed(4))
     values["sum_abs_evaluation_action"] = float(np.abs(action).sum())
     env.close()
+    return values
+
+
+def of_scripted() -> Values:
+    """One attempt; its first second alone enters, before contacts can amplify rounding."""
+    recipe = Recipe("lift", level=0.7, seed=0, max_steps=400)
+    result = attempt(make_scene("lift"), recipe, "okay", 0)
+    assert result.episode is not None
+    values: Values = {"n_steps": float(result.n_steps)}
+    for name, array in (("obs", result.episode.obs), ("action", result.episode.action)):
+        values[f"sum_abs_{name}"] = float(np.abs(array[:20]).sum(dtype=np.float64))
     return values
 
 
@@ -295,6 +308,7 @@ COMPUTE: dict[str, Callable[[], Values]] = {
     "finetune": of_finetuning,
     "dppo": lambda: of_algorithm("dppo"),
     "bc_loss": of_bc_loss,
+    "scripted": of_scripted,
     "ppo_gaussian": lambda: of_algorithm("ppo_gaussian"),
     "none": lambda: of_separation("none"),
     "surgery": lambda: of_separation("surgery"),
