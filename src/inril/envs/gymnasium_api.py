@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
 import inril.envs
+from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 
 _NO_TIME_LIMIT = int(np.iinfo(np.int64).max)
 
+
+class _Registration(NamedTuple):
+    task_id: str
+    render_fps: int
+    max_episode_steps: int = 1000
+
+
 _REGISTERED = {
-    "inril/Hopper-v0": {"task_id": "hopper", "render_fps": 125},
-    "inril/Walker2D-v0": {"task_id": "walker2d", "render_fps": 125},
-    "inril/HalfCheetah-v0": {"task_id": "halfcheetah", "render_fps": 20},
+    "inril/Hopper-v0": _Registration("hopper", 125),
+    "inril/Walker2D-v0": _Registration("walker2d", 125),
+    "inril/HalfCheetah-v0": _Registration("halfcheetah", 20),
+    **{
+        f"inril/{task_id.capitalize()}-v0": _Registration(task_id, 20, task.max_episode_steps)
+        for task_id, task in ROBOMIMIC_TASKS.items()
+    },
 }
 
 
@@ -50,13 +62,18 @@ class SingleEnv(gymnasium.Env[npt.NDArray[np.float64], npt.NDArray[np.float32]])
     def step(
         self, action: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float64], float, bool, bool, dict[str, Any]]:
-        """Execute one action (Da,); `info["diverged"]` tells that the simulation left the finite numbers."""
+        """Execute one action (Da,).
+
+        `info["success"]` tells that the task is solved now, `info["diverged"]` that the simulation left the finite
+        numbers.
+        """
         if not self._episode_running:
             raise gymnasium.error.ResetNeeded("the episode has ended: call reset() before the next step()")
         step = self._env.step_chunk(np.asarray(action, dtype=np.float64)[None, None])
         terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
         self._episode_running = not (terminated or truncated)
-        return step.final_obs[0], float(step.reward[0]), terminated, truncated, {"diverged": bool(step.diverged[0])}
+        info = {"success": bool(step.success[0]), "diverged": bool(step.diverged[0])}
+        return step.final_obs[0], float(step.reward[0]), terminated, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return an image (height, width, 3), or None without a render mode."""
@@ -69,8 +86,11 @@ class SingleEnv(gymnasium.Env[npt.NDArray[np.float64], npt.NDArray[np.float32]])
 
 def register_gymnasium() -> None:
     """Make the tasks known to `gymnasium.make`; calling it again changes nothing."""
-    for gymnasium_id, kwargs in _REGISTERED.items():
+    for gymnasium_id, (task_id, render_fps, max_episode_steps) in _REGISTERED.items():
         if gymnasium_id not in gymnasium.registry:
             gymnasium.register(
-                gymnasium_id, entry_point="inril.envs.gymnasium_api:SingleEnv", max_episode_steps=1000, kwargs=kwargs
+                gymnasium_id,
+                entry_point="inril.envs.gymnasium_api:SingleEnv",
+                max_episode_steps=max_episode_steps,
+                kwargs={"task_id": task_id, "render_fps": render_fps},
             )

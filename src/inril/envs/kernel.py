@@ -113,6 +113,9 @@ def simulator_table(model: mujoco.MjModel, data: Sequence[mujoco.MjData]) -> npt
         row["n_contacts"] = _address_of_contact_count(env_data)
         row["contact_geoms"] = contact_geoms.ctypes.data
         row["contact_stride"] = contact_geoms.strides[0] // contact_geoms.itemsize
+    if mujoco.get_mjcb_time() is None:
+        # The package has just started MuJoCo's profiling clock with these data; nothing reads what it measures.
+        mujoco.set_mjcb_time(None)
     return table
 
 

@@ -70,20 +70,19 @@ class Arms(NamedTuple):
 
 @compiled
 def _factor(matrix: FloatArray, factor: FloatArray) -> bool:
-    """Write the lower Cholesky factor; False if the matrix is not positive definite beyond rounding."""
+    """Write the lower Cholesky factor, its diagonal as reciprocals; False if not positive definite beyond rounding."""
     for j in range(matrix.shape[0]):
         pivot = matrix[j, j]
         for k in range(j):
             pivot -= factor[j, k] * factor[j, k]
         if not pivot > _SINGULAR * matrix[j, j]:
             return False
-        root = np.sqrt(pivot)
-        factor[j, j] = root
+        factor[j, j] = 1.0 / np.sqrt(pivot)
         for i in range(j + 1, matrix.shape[0]):
             entry = matrix[i, j]
             for k in range(j):
                 entry -= factor[i, k] * factor[j, k]
-            factor[i, j] = entry / root
+            factor[i, j] = entry * factor[j, j]
     return True
 
 
@@ -95,22 +94,21 @@ def _substitute(factor: FloatArray, vector: FloatArray) -> None:
         entry = vector[i]
         for k in range(i):
             entry -= factor[i, k] * vector[k]
-        vector[i] = entry / factor[i, i]
+        vector[i] = entry * factor[i, i]
     for i in range(n - 1, -1, -1):
         entry = vector[i]
         for k in range(i + 1, n):
             entry -= factor[k, i] * vector[k]
-        vector[i] = entry / factor[i, i]
+        vector[i] = entry * factor[i, i]
 
 
 @compiled
-def solve(matrix: FloatArray, vector: FloatArray) -> None:
+def solve(matrix: FloatArray, vector: FloatArray, factor: FloatArray) -> None:
     """Replace a vector (n,) by the inverse of a symmetric matrix (n, n) times it; by the pseudo-inverse if singular.
 
     An arm that is stretched out cannot move along itself: its matrix is singular there, and no force is wanted in the
-    directions that it cannot move in.
+    directions that it cannot move in. The factor (n, n) is room to work in.
     """
-    factor = np.empty(matrix.shape)
     if _factor(matrix, factor):
         _substitute(factor, vector)
     elif np.isfinite(matrix).all():
@@ -137,6 +135,23 @@ def rotation_about(rotation_vector: FloatArray, rotation: FloatArray) -> None:
             rotation[i, j] += sine * cross[i, j] + one_minus_cosine * square
 
 
+class Workspace(NamedTuple):
+    """Arrays of `arm_torques`, allocated once per action."""
+
+    weighted: FloatArray  # (6, 7)
+    mobility: FloatArray  # (6, 6)
+    factor: FloatArray  # (7, 7)
+    wrench: FloatArray  # (6,)
+    rest_acceleration: FloatArray  # (7,)
+    projected_rest: FloatArray  # (6,)
+
+
+@compiled
+def workspace() -> Workspace:
+    """Allocate."""
+    return Workspace(np.empty((6, 7)), np.empty((6, 6)), np.empty((7, 7)), np.empty(6), np.empty(7), np.empty(6))
+
+
 @compiled
 def arm_torques(
     mass: FloatArray,
@@ -145,6 +160,7 @@ def arm_torques(
     rotation_error: FloatArray,
     rest_error: FloatArray,
     velocity: FloatArray,
+    work: Workspace,
     torques: FloatArray,
 ) -> None:
     """Write the torques that pull one arm towards its goal, without those against gravity and Coriolis forces.
@@ -156,37 +172,40 @@ def arm_torques(
         rotation_error: (3,) goal minus reached, as a rotation vector for small angles [rad].
         rest_error: (7,) resting minus present posture [rad].
         velocity: (7,) of the joints [rad/s].
+        work: room to work in.
         torques: (7,) written [Nm].
     """
-    weighted = np.empty((6, 7))  # J M^-1
-    factor = np.empty((7, 7))
+    weighted, mobility, factor = work.weighted, work.mobility, work.factor
+    wrench, rest_acceleration, projected_rest = work.wrench, work.rest_acceleration, work.projected_rest
     if not _factor(mass, factor):  # only if the state has left the finite numbers
         torques[:] = 0.0
         return
+    for i in range(7):
+        rest_acceleration[i] = _REST_KP * rest_error[i] - _REST_KD * velocity[i]
     for r in range(6):
         weighted[r] = jacobian[r]
-        _substitute(factor, weighted[r])
-    mobility = np.zeros((6, 6))  # J M^-1 J^T
-    wrench, rest_acceleration = np.zeros(6), np.zeros(6)
-    for r in range(6):
-        for c in range(6):
-            for i in range(7):
-                mobility[r, c] += weighted[r, i] * jacobian[c, i]
+        _substitute(factor, weighted[r])  # a row of J M^-1
+        site_velocity = projected_rest[r] = 0.0
         for i in range(7):
-            wrench[r] -= _KD * jacobian[r, i] * velocity[i]
-            rest_acceleration[r] += jacobian[r, i] * (_REST_KP * rest_error[i] - _REST_KD * velocity[i])
-    for r in range(3):
-        wrench[r] += _KP * position_error[r]
-        wrench[3 + r] += _KP * rotation_error[r]
-    solve(mobility[:3, :3], wrench[:3])
-    solve(mobility[3:, 3:], wrench[3:])
-    solve(mobility, rest_acceleration)
+            site_velocity += jacobian[r, i] * velocity[i]
+            projected_rest[r] += jacobian[r, i] * rest_acceleration[i]
+        error = position_error[r] if r < 3 else rotation_error[r - 3]
+        wrench[r] = _KP * error - _KD * site_velocity
+    for r in range(6):
+        for c in range(r + 1):
+            entry = 0.0
+            for i in range(7):
+                entry += weighted[r, i] * jacobian[c, i]
+            mobility[r, c] = mobility[c, r] = entry  # of J M^-1 J^T
+    solve(mobility[:3, :3], wrench[:3], factor[:3, :3])
+    solve(mobility[3:, 3:], wrench[3:], factor[:3, :3])
+    solve(mobility, projected_rest, factor[:6, :6])
     for i in range(7):
         torque = 0.0
         for k in range(7):
-            torque += mass[i, k] * (_REST_KP * rest_error[k] - _REST_KD * velocity[k])
+            torque += mass[i, k] * rest_acceleration[k]
         for r in range(6):
-            torque += jacobian[r, i] * (wrench[r] - rest_acceleration[r])
+            torque += jacobian[r, i] * (wrench[r] - projected_rest[r])
         torques[i] = torque
 
 
@@ -259,7 +278,8 @@ def control_step(simulator: Simulator, arms: Arms, memory: FloatArray, action: F
 
     inertia, jacobians = np.empty((nv, nv)), np.empty((2, 3, nv))
     mass, jacobian = np.empty((7, 7)), np.empty((6, 7))
-    position_error, rotation_error, torques = np.empty(3), np.empty(3), np.empty(7)
+    position_error, rotation_error, rest_error, torques = np.empty(3), np.empty(3), np.empty(7), np.empty(7)
+    work = workspace()
     for _ in range(N_SUBSTEPS):
         _mj_full_m(simulator.model, inertia.ctypes.data, simulator.qM)
         for arm in range(n_arms):
@@ -269,11 +289,13 @@ def control_step(simulator: Simulator, arms: Arms, memory: FloatArray, action: F
             )
             mass[:] = inertia[dof : dof + 7, dof : dof + 7]
             jacobian[:3], jacobian[3:] = jacobians[0, :, dof : dof + 7], jacobians[1, :, dof : dof + 7]
-            position_error[:] = goal_position[arm] - site_xpos[3 * site : 3 * site + 3]
+            for i in range(3):
+                position_error[i] = goal_position[arm, i] - site_xpos[3 * site + i]
             _rotation_error(site_xmat[9 * site : 9 * site + 9], goal_rotation[arm], rotation_error)
-            rest_error = memory[arm, :ARM_JOINTS] - qpos[first : first + 7]
+            for i in range(7):
+                rest_error[i] = memory[arm, i] - qpos[first + i]
             velocity = qvel[dof : dof + 7]
-            arm_torques(mass, jacobian, position_error, rotation_error, rest_error, velocity, torques)
+            arm_torques(mass, jacobian, position_error, rotation_error, rest_error, velocity, work, torques)
             for i in range(7):
                 actuator = arms.actuators[arm, i]
                 torque = torques[i] + bias[dof + i]

@@ -20,6 +20,8 @@ from inril.types import FloatArray
 
 _MAX_TRIES = 5000
 _ARM_NOISE_RAD = 0.02
+# models/objects/composite/hammer.py: `HammerObject.init_quat`.
+_HAMMER_ROTATIONS = ((-0.5, -0.5, -0.5, -0.5), (0.5, -0.5, 0.5, -0.5))
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Placement:
         z_m: height of its centre.
         angle_range_rad: of its turn.
         axis: component of a quaternion (w, x, y, z) that the turn is about: 1, 2 or 3.
-        first_rotation: (4,) quaternion of its rotation before the turn; None if there is none.
+        either_way: whether a rotation comes before the turn, with its head one way or the other.
         radius_m: two objects closer than their radii together overlap.
         bottom_m: its lower end, relative to its centre.
         top_m: its upper end, relative to its centre.
@@ -49,7 +51,7 @@ class Placement:
     z_m: float
     angle_range_rad: tuple[float, float]
     axis: int
-    first_rotation: FloatArray | None
+    either_way: bool
     radius_m: float
     bottom_m: float
     top_m: float
@@ -85,7 +87,7 @@ def _placement(sampler: Any, obj: Any) -> Placement:
         z_m=sampler.z_offset + sampler.reference_pos[2] - obj.bottom_offset[-1],
         angle_range_rad=(min(angles), max(angles)),
         axis=1 + "xyz".index(sampler.rotation_axis),
-        first_rotation=getattr(obj, "init_quat", None),
+        either_way=hasattr(obj, "init_quat"),
         radius_m=obj.horizontal_radius,
         bottom_m=obj.bottom_offset[-1],
         top_m=obj.top_offset[-1],
@@ -157,9 +159,10 @@ def _draw_rotation(rng: np.random.Generator, placement: Placement) -> FloatArray
     angle = rng.uniform(low, high)
     turn = np.zeros(4)
     turn[0], turn[placement.axis] = np.cos(angle / 2), np.sin(angle / 2)
-    if placement.first_rotation is None:
+    if not placement.either_way:
         return turn
-    x0, y0, z0, w0 = placement.first_rotation
+    rng.random()  # robosuite draws one to find that the object has such a rotation, and another one to use
+    x0, y0, z0, w0 = _HAMMER_ROTATIONS[int(rng.random() >= 0.5)]
     x1, y1, z1, w1 = turn
     product = [
         x1 * w0 + y1 * z0 - z1 * y0 + w1 * x0,

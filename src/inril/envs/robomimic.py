@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from inril.envs.camera import RobomimicCamera
 from inril.envs.kernel import simulator_table
 from inril.envs.osc import ARM_MEMORY
 from inril.envs.robomimic_model import robomimic_model
@@ -40,6 +41,7 @@ class FastRobomimic:
         self.data = [mujoco.MjData(self.model) for _ in range(n_envs)]
         self.simulators = simulator_table(self.model, self.data)
         self._memory = np.zeros((n_envs, task.n_arms, ARM_MEMORY))
+        self._camera: RobomimicCamera | None = None
 
     def advance(
         self, part: slice, action_chunk: FloatArray, elapsed_steps: IntArray, max_episode_steps: int, step: ChunkStep
@@ -73,8 +75,13 @@ class FastRobomimic:
 
     def image(self, env_index: int) -> npt.NDArray[np.uint8]:
         """Return an image (480, 480, 3) of robosuite's full model in the state of one environment."""
-        raise NotImplementedError
+        if self._camera is None:
+            self._camera = RobomimicCamera(self.shared.stock)
+        return self._camera.image(self.robosuite_state(env_index))
 
     def close(self) -> None:
         """Free simulator data and the rendering context."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
         self.data = []

@@ -160,7 +160,8 @@ def _observe(simulator: Simulator, rules: RobomimicRules, obs: FloatArray) -> No
 
 
 @compiled
-def _is_solved(simulator: Simulator, rules: RobomimicRules) -> bool:
+def is_solved(simulator: Simulator, rules: RobomimicRules) -> bool:
+    """Tell whether the task is solved in the present state."""
     if rules.object_kind == TRANSPORT_LIST:
         payload_in_bin, trash_in_bin = _transport_contacts(simulator, rules)
         return payload_in_bin and trash_in_bin
@@ -208,7 +209,7 @@ def step_chunk(
                 diverged[e] = truncated[e] = True
                 success[e] = False
                 break
-            solved = _is_solved(simulator, rules)
+            solved = is_solved(simulator, rules)
             reward[e] += solved
             success[e] &= solved
             _observe(simulator, rules, obs[e])

@@ -24,8 +24,6 @@ class RobomimicTask:
         object_layout: parts of the observation key "object" in order, with their dimensions.
         max_episode_steps: time limit of an episode in the reference implementation.
         unused_bodies: robosuite's objects that take no part: never observed, moved out of the scene by its resets.
-        lean: whether the simulator runs on a model without what has no influence on the task. On Transport that would
-            gain nothing, and change the order of contacts.
     """
 
     task_id: str
@@ -34,7 +32,6 @@ class RobomimicTask:
     object_layout: dict[str, int]
     max_episode_steps: int
     unused_bodies: tuple[str, ...] = ()
-    lean: bool = True
 
     @property
     def obs_layout(self) -> dict[str, int]:
@@ -102,6 +99,5 @@ TRANSPORT = RobomimicTask(
         "trash_in_trash_bin": 1,
     },
     max_episode_steps=800,
-    lean=False,
 )
 ROBOMIMIC_TASKS = {task.task_id: task for task in (LIFT, CAN, SQUARE, TRANSPORT)}

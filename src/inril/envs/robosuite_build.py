@@ -71,10 +71,10 @@ def make_robosuite(task: RobomimicTask) -> Any:
 def _quiet_robosuite() -> Iterator[None]:
     """Keep away what robosuite remarks about itself: optional packages, private settings, old syntax.
 
-    Importing it also sets MUJOCO_GL, which would reach programs started later.
+    Importing it also sets environment variables, which would reach programs started later.
     """
     logger = logging.getLogger("robosuite_logs")
-    kept = os.environ.get("MUJOCO_GL")
+    environment = dict(os.environ)
     logger.addFilter(_is_error)
     try:
         with warnings.catch_warnings():
@@ -82,10 +82,8 @@ def _quiet_robosuite() -> Iterator[None]:
             yield
     finally:
         logger.removeFilter(_is_error)
-        if kept is None:
-            os.environ.pop("MUJOCO_GL", None)
-        else:
-            os.environ["MUJOCO_GL"] = kept
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _is_error(record: logging.LogRecord) -> bool:

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from inril.envs.camera import RobomimicCamera
 from inril.envs.kernel import has_diverged, simulator_table
 from inril.envs.osc import ARM_JOINTS, ARM_MEMORY
 from inril.envs.robomimic_tasks import LIFT, RobomimicTask
@@ -40,6 +41,7 @@ class StockRobomimic:
         self.model: mujoco.MjModel = self.envs[0].sim.model._model
         self.data: list[mujoco.MjData] = [env.sim.data._data for env in self.envs]
         self._simulators = simulator_table(self.model, self.data)
+        self._camera: RobomimicCamera | None = None
 
     def advance(
         self, part: slice, action_chunk: FloatArray, elapsed_steps: IntArray, max_episode_steps: int, step: ChunkStep
@@ -68,7 +70,9 @@ class StockRobomimic:
         for e, rng in zip(env_indices, rngs, strict=True):
             env = self.envs[e]
             initializer = env.placement_initializer
-            for drawing in (env, initializer, *getattr(initializer, "samplers", {}).values()):
+            samplers = getattr(initializer, "samplers", {}).values()
+            hammers = [obj for obj in env.model.mujoco_objects if hasattr(obj, "rng")]
+            for drawing in (env, initializer, *samplers, *hammers):
                 drawing.rng = rng
             env.reset()
             obs[e] = self._observe(env)
@@ -88,6 +92,8 @@ class StockRobomimic:
             for of_arm, robot in zip(memory["controllers"][e], env.robots, strict=True):
                 robot.part_controllers["right"].initial_joint = of_arm[:ARM_JOINTS].copy()
                 robot.gripper["right"].current_action = of_arm[ARM_JOINTS] * np.array([-1.0, 1.0])
+                for controller in robot.part_controllers.values():
+                    controller.new_update = True  # what it read before no longer holds
             obs[e] = self._observe(env)
 
     def robosuite_state(self, env_index: int) -> FloatArray:
@@ -97,10 +103,15 @@ class StockRobomimic:
 
     def image(self, env_index: int) -> npt.NDArray[np.uint8]:
         """Return an image (480, 480, 3) of one environment."""
-        raise NotImplementedError
+        if self._camera is None:
+            self._camera = RobomimicCamera(self.model)
+        return self._camera.image(self.robosuite_state(env_index))
 
     def close(self) -> None:
         """Free the environments and the rendering context."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
         self.envs, self.data = [], []
 
     def _observe(self, env: Any) -> FloatArray:
