@@ -16,7 +16,7 @@ import torch
 from inril.algos.dppo import make_dppo
 from inril.algos.ppo import PPO
 from inril.config import FinetuneConfig
-from inril.data import make_demos
+from inril.data import make_demos, read_demos, split_demos
 from inril.envs import make
 from inril.envs.base import BatchedEnv
 from inril.policies.diffusion import DiffusionPolicy
@@ -83,9 +83,10 @@ def reference_run() -> tuple[PPO, BatchedEnv, FinetuneConfig]:
         make_demos(demos_cfg, demos)
         pretrain.run(cfg, demos, Path(folder, "policy"))
         policy, _ = load_policy(Path(folder, "policy", "policy.safetensors"), cfg.task)
+        split = split_demos(read_demos(demos), cfg.horizon_steps, cfg.holdout, normalizer=policy.normalizer)
     assert isinstance(policy, DiffusionPolicy)
     run = project.finetune("hopper", "dppo", "none", "inf", 0)
-    return make_dppo(run, policy), make("hopper", run.n_envs, cfg.horizon_steps), run
+    return make_dppo(run, policy, split.train), make("hopper", run.n_envs, cfg.horizon_steps), run
 
 
 def measure_iteration(algorithm: PPO, env: BatchedEnv, itr: int) -> IterationCost:

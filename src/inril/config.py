@@ -29,9 +29,14 @@ DEFAULT_BUDGET = "laptop"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
 Separation = Literal["none", "surgery"]
-Method = Literal["dppo", "ppo_gaussian"]
+Method = Literal["dppo", "dppo_bcloss", "dppo_demoloss", "ppo_gaussian"]
 # The algorithm behind each method: its `algo.kind`.
-ALGORITHMS: dict[Method, str] = {"dppo": "dppo", "ppo_gaussian": "ppo"}
+ALGORITHMS: dict[Method, str] = {
+    "dppo": "dppo",
+    "dppo_bcloss": "dppo",
+    "dppo_demoloss": "dppo",
+    "ppo_gaussian": "ppo",
+}
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -292,6 +297,15 @@ class PPOConfig(PPOBase):
     std_range: tuple[PositiveFloat, PositiveFloat] = Field(description="bounds of the learned standard deviation")
 
 
+class BcLossConfig(Model):
+    """Imitation as a part of the actor's loss, in every gradient step."""
+
+    teacher: Literal["policy", "demos"] = Field(
+        description="policy: the pre-trained one, at the learner's own observations; demos: the demonstrations"
+    )
+    weight: float = Field(ge=0, description="of this loss beside the surrogate")
+
+
 class DPPOConfig(PPOBase):
     """Diffusion policy policy optimisation."""
 
@@ -301,6 +315,7 @@ class DPPOConfig(PPOBase):
     min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
     min_logprob_std: PositiveFloat = Field(description="floor of the standard deviation in log-probabilities")
     randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
+    bc_loss: BcLossConfig | None = later(None, description="imitation as a part of the actor's loss")
 
 
 class ExpertConfig(Model):

@@ -13,10 +13,17 @@ VERSIONS = {
     "evaluate": 1,
     "finetune": 1,
     "dppo": 1,
+    "bc_loss": 1,
     "ppo_gaussian": 1,
     "none": 1,
     "surgery": 1,
     "report": 1,
+}
+
+# What methods compute with, where that is more than the algorithm of their name.
+_PARTS = {
+    "dppo_bcloss": ("dppo", "bc_loss"),
+    "dppo_demoloss": ("dppo", "bc_loss"),
 }
 
 
@@ -33,4 +40,4 @@ def demos_versions(suite: str, source: str) -> dict[str, int]:
 def finetune_versions(method: str, separation: str, m: str | int) -> dict[str, int]:
     """Return the versions of what a fine-tuning run computes with; RL only separates nothing."""
     interleaving = () if m == "inf" else (separation,)
-    return versions("finetune", "evaluate", method, *interleaving)
+    return versions("finetune", "evaluate", *_PARTS.get(method, (method,)), *interleaving)

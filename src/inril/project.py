@@ -1,8 +1,9 @@
 """Reads the configuration folder and resolves it into one model per job.
 
 Layers, later ones win: `methods/<method>.yaml`, `tasks/<task>.yaml`, `budgets/<budget>.yaml`, there what stands for all
-tasks, then what stands under `tasks.<task>`. Every file is checked in full, so that a misspelt key is found before any
-job runs, also where no current target uses it.
+tasks, then what stands under `tasks.<task>`. A method may name another one as its `base` and takes over whatever is set
+for that one. Every file is checked in full, so that a misspelt key is found before any job runs, also where no current
+target uses it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _PHASES = {"expert", "demos", "pretrain", "finetune"}
 _SECTIONS = {
     "tasks": {"task", *_PHASES},
     "budgets": {"seeds", "m_values", "tasks", *_PHASES},
-    "methods": _SETTINGS["finetune"][1],
+    "methods": {"base", *_SETTINGS["finetune"][1]},
 }
 
 
@@ -112,7 +113,8 @@ class Project:
     def methods(self, task: str) -> tuple[Method, ...]:
         """Methods that can fine-tune one of a task's policies."""
         policies = self.policies(task)
-        return tuple(m for m in get_args(Method) if self._read("methods", m)[1]["policy_name"] in policies)
+        names = {method: self._lineage(method)[0] for method in get_args(Method)}
+        return tuple(m for m, root in names.items() if self._read("methods", root)[1]["policy_name"] in policies)
 
     def runs(self, figure: str) -> list[Run]:
         """Return the runs of a figure, shared ones once.
@@ -157,13 +159,14 @@ class Project:
         _require("method", method, get_args(Method))
         _require("separation", separation, get_args(Separation))
         axes = {"method": method, "separation": separation, "m": m, "seed": seed, **self._threads}
+        of_task, lineage = self._read("tasks", task), self._lineage(method)
         config = validate(
             FinetuneConfig,
             [
-                self._part(self._read("tasks", task), only=("task",)),
-                self._read("methods", method),
-                self._part(self._read("tasks", task), "finetune", method),
-                *self._of_budget(task, "finetune", method),
+                self._part(of_task, only=("task",)),
+                *(self._own(self._read("methods", name)) for name in lineage),
+                *(self._part(of_task, "finetune", name) for name in lineage),
+                *(layer for name in lineage for layer in self._of_budget(task, "finetune", name)),
                 (self.config_dir, axes),
             ],
         )
@@ -188,6 +191,22 @@ class Project:
         for name, figure in self.root.figures.items():
             for panel in figure.panels:
                 _require(f"figures.{name}.panels.task", panel.task, self.tasks)
+
+    def _lineage(self, method: str) -> tuple[str, ...]:
+        """Return a method, before it the one that it is based on: its settings lie below, in every file."""
+        path, values = self._read("methods", method)
+        base = values.get("base")
+        if base is None:
+            return (method,)
+        roots = [name for name in get_args(Method) if "base" not in self._read("methods", name)[1]]
+        if base not in roots:
+            raise InputError(path, field="base", expected=f"one of {', '.join(roots)}", got=repr(base))
+        return base, method
+
+    @staticmethod
+    def _own(layer: Layer) -> Layer:
+        path, values = layer
+        return path, {key: value for key, value in values.items() if key != "base"}
 
     def _check_denoising_steps(self, config: FinetuneConfig) -> None:
         policy = self.pretrain(config.task.id, config.policy_name, config.seed).policy

@@ -9,15 +9,13 @@ import pytest
 import tiny
 from torch import Tensor
 
-from inril.algos.dppo import make_dppo
-from inril.algos.ppo_gaussian import make_ppo_gaussian
 from inril.config import Execution, FinetuneConfig
+from inril.data import read_demos, split_demos
 from inril.envs import make
-from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import load_policy
 from inril.train import finetune, pretrain
 
-METHODS = ("dppo", "ppo_gaussian")
+METHODS = ("dppo", "dppo_bcloss", "dppo_demoloss", "ppo_gaussian")
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +34,16 @@ def run(tmp_path_factory: pytest.TempPathFactory, inputs: tiny.Inputs) -> Any:
 
 
 def policy_of(cfg: FinetuneConfig, inputs: tiny.Inputs) -> Path:
-    return inputs.diffusion if cfg.method == "dppo" else inputs.gaussian_chunk
+    return inputs.diffusion if cfg.policy_name == "diffusion" else inputs.gaussian_chunk
 
 
-def plain_algorithm(cfg: FinetuneConfig, path: Path) -> dict[str, Tensor]:
+def plain_algorithm(cfg: FinetuneConfig, inputs: tiny.Inputs) -> dict[str, Tensor]:
     """Reinforcement learning as it would be written if there were no interleaving."""
-    policy, spec = load_policy(path, cfg.task)
-    algorithm = make_dppo(cfg, policy) if isinstance(policy, DiffusionPolicy) else make_ppo_gaussian(cfg, policy)
+    policy, spec = load_policy(policy_of(cfg, inputs), cfg.task)
+    demos = split_demos(
+        read_demos(inputs.demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=policy.normalizer
+    )
+    algorithm = finetune.make_algorithm(cfg, policy, demos)
     env = make(cfg.task.id, cfg.n_envs, spec.horizon_steps, max_episode_steps=cfg.task.max_episode_steps)
     env_steps = itr = 0
     while env_steps < cfg.env_steps:
@@ -62,7 +63,7 @@ def test_without_imitation_the_run_is_the_plain_algorithm_bit_for_bit(
 ) -> None:
     cfg = tiny.finetune_config(method, "inf")
     tuned = tiny.weights(run(cfg))
-    assert tiny.same_weights(tuned, plain_algorithm(cfg, policy_of(cfg, inputs)))
+    assert tiny.same_weights(tuned, plain_algorithm(cfg, inputs))
     before = load_policy(policy_of(cfg, inputs), cfg.task)[0].state_dict()
     assert not tiny.same_weights(actor(tuned), actor(dict(before))), "the run has learnt nothing"
 
@@ -74,6 +75,28 @@ def test_same_seed_gives_the_same_bits(run: Any, method: str) -> None:
     assert first != second
     assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
     assert (first / "policy.safetensors").read_bytes() == (second / "policy.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_interrupted_run_ends_like_an_uninterrupted_one(
+    run: Any, inputs: tiny.Inputs, out: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    cfg = tiny.finetune_config(method)
+    iteration = finetune.Finetuning.iteration
+
+    def interrupt(self: finetune.Finetuning) -> Any:
+        if self.itr == 1:
+            raise KeyboardInterrupt
+        return iteration(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finetune.Finetuning, "iteration", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
+    assert not (out / "metrics.csv").exists()
+    finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
+    for name in ("metrics.csv", "policy.safetensors"):
+        assert (out / name).read_bytes() == (run(cfg) / name).read_bytes()
 
 
 def test_another_seed_gives_another_run(run: Any) -> None:

@@ -36,7 +36,9 @@ from inril.config import (
 from inril.data.chunks import split_demos
 from inril.data.demo_file import Demos, Episode, write_demos
 from inril.data.generate import roll_out
+from inril.data.scripted.attempt import Recipe, attempt
 from inril.envs import make
+from inril.envs.scene import make_scene
 from inril.evaluate import evaluate
 from inril.interleave.separation import Joiner
 from inril.numerics import VERSIONS
@@ -97,9 +99,11 @@ def spec(method: str) -> PolicySpec:
     return PolicySpec(task=TASK, policy=POLICIES[method], horizon_steps=2)
 
 
-def fresh_algorithm(method: str) -> Algorithm:
+def fresh_algorithm(method: str, **algo: Any) -> Algorithm:
     torch.manual_seed(0)
-    return make_algorithm(finetune_config(method), spec(method).build())
+    config, policy = finetune_config(method, algo={**ALGOS[method], **algo}), spec(method).build()
+    demos = split_demos(synthetic_demos()[0], policy.chunk_shape[0], config.holdout, normalizer=policy.normalizer)
+    return make_algorithm(config, policy, demos)
 
 
 def total(parameters: Any) -> float:
@@ -138,6 +142,34 @@ def of_algorithm(method: str) -> Values:
     action = algorithm.act(np.linspace(-1, 1, 33).reshape(3, 11), torch.Generator().manual_seed(4))
     values["sum_abs_evaluation_action"] = float(np.abs(action).sum())
     env.close()
+    return values
+
+
+def of_scripted() -> Values:
+    """One attempt; its first second alone enters, before contacts can amplify rounding."""
+    recipe = Recipe("lift", level=0.7, seed=0, max_steps=400)
+    result = attempt(make_scene("lift"), recipe, "okay", 0)
+    assert result.episode is not None
+    values: Values = {"n_steps": float(result.n_steps)}
+    for name, array in (("obs", result.episode.obs), ("action", result.episode.action)):
+        values[f"sum_abs_{name}"] = float(np.abs(array[:20]).sum(dtype=np.float64))
+    return values
+
+
+def of_bc_loss() -> Values:
+    values: Values = {}
+    for teacher in ("policy", "demos"):
+        algorithm: Any = fresh_algorithm("dppo", bc_loss={"teacher": teacher, "weight": 0.5})
+        env = make("hopper", 4, 2, max_episode_steps=16)
+        algorithm.collect(env, 1)
+        for i, update in enumerate(update for update in algorithm.updates(1) if update.is_actor):
+            update.zero_grad()
+            values[f"{teacher}_loss_{i}"] = update.backward()["bc_loss"]
+            if i == 0:
+                values[f"{teacher}_first_gradient_norm"] = gradient_norm(update.parameters)
+            update.apply()
+        values[f"{teacher}_sum_abs_actor"] = total(algorithm.head.parameters())
+        env.close()
     return values
 
 
@@ -275,6 +307,8 @@ COMPUTE: dict[str, Callable[[], Values]] = {
     "evaluate": of_evaluation,
     "finetune": of_finetuning,
     "dppo": lambda: of_algorithm("dppo"),
+    "bc_loss": of_bc_loss,
+    "scripted": of_scripted,
     "ppo_gaussian": lambda: of_algorithm("ppo_gaussian"),
     "none": lambda: of_separation("none"),
     "surgery": lambda: of_separation("surgery"),

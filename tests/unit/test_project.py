@@ -67,6 +67,32 @@ def test_a_budget_can_treat_one_task_differently(config_dir: Path) -> None:
         project(config_dir, budget="smoke")
 
 
+def test_a_method_takes_over_what_is_set_for_its_base_in_every_file(config_dir: Path) -> None:
+    method, task, budget = (
+        config_dir / name for name in ("methods/dppo_bcloss.yaml", "tasks/hopper.yaml", "budgets/smoke.yaml")
+    )
+    change(method, {"max_diverged_rate": 0.1, "il": {"scale": 0.1}})
+    change(task, {"finetune": {"dppo": {"max_diverged_rate": 0.2}, "dppo_bcloss": {"max_diverged_rate": 0.3}}})
+    change(
+        budget, {"finetune": {"dppo": {"eval": {"every": 31, "n_envs": 32}}, "dppo_bcloss": {"eval": {"every": 33}}}}
+    )
+    base, own = (
+        project(config_dir, budget="smoke").finetune("hopper", name, "none", "inf", seed=1)
+        for name in ("dppo", "dppo_bcloss")
+    )
+    assert (own.il.scale, own.max_diverged_rate, own.eval.every, own.eval.n_envs) == (0.1, 0.3, 33, 32)
+    changed = {"method", "il", "max_diverged_rate", "eval", "algo"}
+    assert own.model_dump(exclude=changed) == base.model_dump(exclude=changed)
+    assert own.algo.model_dump(exclude={"bc_loss"}) == base.algo.model_dump()
+
+
+@pytest.mark.parametrize("base", ["ddpo", "dppo_bcloss", "dppo_demoloss"])
+def test_a_base_is_a_method_without_one(config_dir: Path, base: str) -> None:
+    change(config_dir / "methods/dppo_bcloss.yaml", {"base": base})
+    with pytest.raises(InputError, match=f"dppo_bcloss.yaml: base: expected one of dppo, .*, got '{base}'"):
+        project(config_dir).check()
+
+
 def test_fields_that_came_later_are_written_only_where_they_differ_from_their_default() -> None:
     hopper, lift = (project(budget="paper").finetune(task, "dppo", "none", "inf", 0) for task in ("hopper", "lift"))
     written = json.loads(hopper.model_dump_json())
@@ -147,7 +173,7 @@ def test_bad_choices_are_refused(changed: dict[str, Any], message: str) -> None:
             {"task": "hoper"},
             "figures.fig8.panels.task: expected one of can, halfcheetah, hopper, lift,",
         ),
-        ({"method": "ddpo"}, "figures.fig8.panels.0.method: expected 'dppo' or 'ppo_gaussian', got 'ddpo'"),
+        ({"method": "ddpo"}, "figures.fig8.panels.0.method: expected 'dppo', 'dppo_bcloss', "),
         ({"separation": "loud"}, "figures.fig8.panels.0.separation: expected 'none' or 'surgery', got 'loud'"),
         ({"title": None}, "figures.fig8.panels.0.title: expected a valid string, got None"),
     ],
@@ -164,12 +190,12 @@ def test_bad_panels_are_refused(changed: dict[str, Any], message: str) -> None:
     [
         ("methods/dppo.yaml", {"algo": {"gama": 1}}, "algo.gama: expected a known key, got an unknown key"),
         ("methods/dppo.yaml", {"algo": {"gamma": 1.5}}, "algo.gamma: expected less than or equal to 1, got 1.5"),
-        ("methods/dppo.yaml", {"m": 0}, "m: expected one of algo, checkpoint_every, "),
+        ("methods/dppo.yaml", {"m": 0}, "m: expected one of algo, base, checkpoint_every, "),
         ("tasks/hopper.yaml", {"dmos": {}}, "dmos: expected one of demos, expert, finetune, pretrain, task, got"),
         ("tasks/hopper.yaml", {"expert": {"n_envs": -5}}, "n_envs: expected greater than 0, got -5"),
         ("budgets/smoke.yaml", {"finetune": {"dppo": {"n_envs": 0}}}, "n_envs: expected greater than 0, got 0"),
         ("budgets/smoke.yaml", {"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
-        ("budgets/smoke.yaml", {"finetune": {"ddpo": {}}}, "finetune.ddpo: expected one of dppo, ppo_gaussian, got"),
+        ("budgets/smoke.yaml", {"finetune": {"ddpo": {}}}, "finetune.ddpo: expected one of dppo, dppo_bcloss, "),
         ("budgets/smoke.yaml", {"finetune": {"dppo": {"seed": 1}}}, "finetune.dppo.seed: expected one of algo, "),
         ("tasks/hopper.yaml", {"pretrain": {"diffuse": {}}}, "pretrain.diffuse: expected one of diffusion, gaussian, "),
         (
@@ -204,7 +230,7 @@ def test_rl_only_separates_nothing() -> None:
             ("ant", "dppo", "none"),
             "task: expected one of can, halfcheetah, hopper, lift,",
         ),
-        (("hopper", "sac", "none"), "method: expected one of dppo, ppo_gaussian, got 'sac'"),
+        (("hopper", "sac", "none"), "method: expected one of dppo, .*, ppo_gaussian, got 'sac'"),
         (("hopper", "dppo", "wall"), "separation: expected one of none, surgery, got 'wall'"),
     ],
 )

@@ -16,11 +16,14 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
-from inril.algos.ppo import PPO, Sample, make_ppo
+from inril.algos.bc_loss import DemoLoss, TeacherLoss
+from inril.algos.ppo import PPO, Regularizer, Sample, make_ppo, rows_at_a_time
 from inril.config import DPPOConfig, FinetuneConfig
+from inril.data.chunks import ChunkDataset
 from inril.errors import InputError
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import (
+    Chain,
     DiffusionPolicy,
     chain_logprob,
     chain_noise,
@@ -52,6 +55,7 @@ class DiffusionHead:
         std = training_std(self.schedule, config.min_sampling_std)
         self.explore = ChainSampler(denoisers, self.schedule, std)
         self.exploit = ChainSampler(denoisers, self.schedule, evaluation_std(self.schedule))
+        self.teacher = ChainSampler(policy.denoisers(), self.schedule, std)
 
     def parameters(self) -> Sequence[Tensor]:
         """The fine-tuned copy."""
@@ -65,10 +69,18 @@ class DiffusionHead:
         """Run the chain with exploration noise and keep its fine-tuned part."""
         noise = chain_noise(self.schedule, (len(obs), *self.policy.chunk_shape), generator, self.randn_clip)
         chain = self.explore(obs, noise)
-        trace = chain.x[-self.n_steps - 1 :].transpose(0, 1)  # (E, K'+1, Tp, Da)
+        trace = self._fine_tuned_part(chain)
         mean = chain.mean[-self.n_steps :].transpose(0, 1)  # (E, K', Tp, Da)
         std = self.logprob_std[: self.n_steps].flip(0)[:, None, None]
         return Sample(chain.x[-1], trace, chain_logprob(trace[:, 1:], mean, std))
+
+    def teach(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the same part of chains (E, K'+1, Tp, Da) that the pre-trained policy draws, exploration noise too."""
+        noise = chain_noise(self.schedule, (len(obs), *self.policy.chunk_shape), generator, self.randn_clip)
+        return self._fine_tuned_part(self.teacher(obs, noise))
+
+    def _fine_tuned_part(self, chain: Chain) -> Tensor:
+        return chain.x[-self.n_steps - 1 :].transpose(0, 1)  # (E, K'+1, Tp, Da)
 
     def trace_shape(self) -> tuple[int, ...]:
         """(K'+1, Tp, Da)."""
@@ -126,12 +138,13 @@ class DiffusionHead:
         self.actor.load_state_dict(state)
 
 
-def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy) -> PPO:
+def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDataset) -> PPO:
     """Build DPPO for one run.
 
     Args:
         config: resolved settings of the run.
         policy: pre-trained diffusion policy.
+        demos: what a BC loss on demonstrations imitates.
 
     Raises:
         InputError: more steps are to be fine-tuned than the policy has.
@@ -144,4 +157,14 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy) -> PPO:
             expected=f"at most the pre-trained policy's {policy.schedule.denoising_steps} denoising steps",
             got=str(config.algo.ft_denoising_steps),
         )
-    return make_ppo(config, DiffusionHead(policy, config.algo))
+    head = DiffusionHead(policy, config.algo)
+    return make_ppo(config, head, _bc_loss(config, config.algo, head, demos))
+
+
+def _bc_loss(config: FinetuneConfig, algo: DPPOConfig, head: DiffusionHead, demos: ChunkDataset) -> Regularizer | None:
+    if algo.bc_loss is None:
+        return None
+    if algo.bc_loss.teacher == "demos":
+        return DemoLoss(head.il_loss, demos, algo.bc_loss.weight, config.il.batch_size, config.seed)
+    microbatch = rows_at_a_time(algo, head.normalizer.device)
+    return TeacherLoss(head.teach, head.logprob, algo.bc_loss.weight, microbatch, config.seed)

@@ -88,6 +88,16 @@ class ActorHead(Protocol):
         """Restore trained parameters."""
 
 
+class Regularizer(Protocol):
+    """A loss that stands beside the surrogate in every gradient of the actor."""
+
+    def start(self, obs: Tensor, itr: int) -> None:
+        """Prepare an iteration's updates on a rollout's observations (S E, Do)."""
+
+    def backward(self, row: Tensor, k: Tensor) -> Info:
+        """Add the weighted gradient at the pairs (row, k) of a minibatch, (B,) each; return scalars to log."""
+
+
 class Rollout(NamedTuple):
     """One iteration's experience, flattened over (S, E).
 
@@ -118,6 +128,7 @@ class PPO:
         seed: of the run.
         reset_seed: seed of the training environments.
         reset_each_itr: whether every iteration starts with new episodes.
+        regularizer: joins the surrogate in the actor's gradients; None for plain PPO.
     """
 
     def __init__(
@@ -130,9 +141,11 @@ class PPO:
         seed: int,
         reset_seed: int,
         reset_each_itr: bool = False,
+        regularizer: Regularizer | None = None,
     ) -> None:
         self.config = config
         self.head = head
+        self.regularizer = regularizer
         self.device = head.normalizer.device
         self.critic = critic.to(self.device)
         self.n_envs, self.n_steps, self.seed, self.reset_seed = n_envs, n_steps, seed, reset_seed
@@ -141,8 +154,7 @@ class PPO:
         self.critic_optimizer = adamw(critic.parameters(), config.critic_lr)
         self.clip_coef = clip_schedule(config.clip_coef, head.n_steps).to(self.device)
         self.discount = denoising_discount(head.gamma_denoising, head.n_steps).to(self.device)
-        # Small parts fit a CPU's cache; a GPU is idle between them, and has the memory for whole minibatches.
-        self.microbatch = config.microbatch if self.device.type == "cpu" else config.minibatch
+        self.microbatch = rows_at_a_time(config, self.device)
         self.reward_scaler = RewardScaler(n_envs)
         self.episodes = EpisodeStatistics(n_envs)
         self.obs: FloatArray | None = None  # raw, the observation to act on next
@@ -184,6 +196,8 @@ class PPO:
         """Yield the critic's and the actor's step of every minibatch of every epoch."""
         assert self.rollout is not None
         generator = torch_stream(self.seed, "minibatch", itr)
+        if self.regularizer is not None:
+            self.regularizer.start(self.rollout.obs, itr)
         n_pairs = self.rollout.logprob.numel()
         size = min(self.config.minibatch, n_pairs)
         for _ in range(self.config.epochs):
@@ -213,7 +227,10 @@ class PPO:
         return self.head.probe(obs, chunk, generator)
 
     def rl_loss(self, size: int, half: int, generator: torch.Generator) -> Tensor:
-        """Surrogate on a random part of the rollout, from every second environment (from all if there is but one)."""
+        """Surrogate on a random part of the rollout, from every second environment (from all if there is but one).
+
+        A regulariser has no part in it: it is imitation.
+        """
         envs = torch.arange(half if self.n_envs > 1 else 0, self.n_envs, 2)
         env = envs[torch.randint(len(envs), (size,), generator=generator)]
         step = torch.randint(self.n_steps, (size,), generator=generator)
@@ -351,10 +368,17 @@ class PPO:
         names = ("surrogate", "approx_kl", "clip_fraction", "active_fraction")
         info = dict(zip(names, (sums / len(row)).tolist(), strict=True))
         self.approx_kl = info["approx_kl"]
+        if self.regularizer is not None:
+            info |= self.regularizer.backward(row, k)
         return info
 
 
-def make_ppo(config: FinetuneConfig, head: ActorHead) -> PPO:
+def rows_at_a_time(config: PPOBase, device: torch.device) -> int:
+    """Rows of a micro-batch: small parts fit a CPU's cache; a GPU is idle between them, and has memory for all."""
+    return config.microbatch if device.type == "cpu" else config.minibatch
+
+
+def make_ppo(config: FinetuneConfig, head: ActorHead, regularizer: Regularizer | None = None) -> PPO:
     """Build the algorithm of a fine-tuning run around its actor, with a fresh critic."""
     torch.manual_seed(subseed(config.seed, "init"))
     return PPO(
@@ -366,4 +390,5 @@ def make_ppo(config: FinetuneConfig, head: ActorHead) -> PPO:
         seed=config.seed,
         reset_seed=subseed(config.seed, "train_env"),
         reset_each_itr=config.reset_each_itr,
+        regularizer=regularizer,
     )

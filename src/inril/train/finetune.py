@@ -76,22 +76,27 @@ def run(
         **finetune_versions(cfg.method, cfg.separation, cfg.m),
     }
     with open_run(out, cfg, inputs, on_mismatch) as folder:
-        tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained), split, folder, execution)
+        tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained, split), split, folder, execution)
         try:
             tuning.run()
         finally:
             tuning.env.close()
 
 
-def make_algorithm(cfg: FinetuneConfig, policy: Policy) -> Algorithm:
+def make_algorithm(cfg: FinetuneConfig, policy: Policy, demos: SplitDemos) -> Algorithm:
     """Build the algorithm of a run.
+
+    Args:
+        cfg: resolved settings.
+        policy: pre-trained.
+        demos: for those methods that learn from demonstrations otherwise than by interleaving.
 
     Raises:
         InputError: the method does not fit the kind of policy.
     """
-    if cfg.method == "dppo" and isinstance(policy, DiffusionPolicy):
-        return make_dppo(cfg, policy)
-    if cfg.method == "ppo_gaussian" and isinstance(policy, GaussianPolicy):
+    if cfg.algo.kind == "dppo" and isinstance(policy, DiffusionPolicy):
+        return make_dppo(cfg, policy, demos.train)
+    if cfg.algo.kind == "ppo" and isinstance(policy, GaussianPolicy):
         return make_ppo_gaussian(cfg, policy)
     expected = f"a policy that {cfg.method} can fine-tune"
     raise InputError("policy", field="kind", expected=expected, got=type(policy).__name__)

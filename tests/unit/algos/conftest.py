@@ -9,7 +9,7 @@ import torch
 from toy_env import ToyEnv
 
 from inril.algos.dppo import DiffusionHead
-from inril.algos.ppo import PPO
+from inril.algos.ppo import PPO, Regularizer
 from inril.algos.ppo_gaussian import GaussianHead
 from inril.config import (
     ClipSchedule,
@@ -62,14 +62,21 @@ def make_head(diffusion_policy: DiffusionPolicy) -> Callable[..., DiffusionHead]
 def make_dppo(make_head: Callable[..., DiffusionHead]) -> Callable[..., PPO]:
     """PPO on the toy environment with one rollout in it."""
 
-    def make(env: ToyEnv | None = None, n_steps: int = 5, ft_denoising_steps: int = 3, **changed: Any) -> PPO:
+    def make(
+        env: ToyEnv | None = None,
+        n_steps: int = 5,
+        ft_denoising_steps: int = 3,
+        regularize: Callable[[DiffusionHead], Regularizer] | None = None,
+        **changed: Any,
+    ) -> PPO:
         env = env or ToyEnv()
         settings = {"gamma_denoising": 0.9, "min_sampling_std": 0.1, "min_logprob_std": 0.1, **SHARED, **changed}
         config = DPPOConfig(ft_denoising_steps=ft_denoising_steps, **settings)
         head = make_head(ft_denoising_steps)
         torch.manual_seed(1)
         critic = MLP(SMALL, env.obs_dim, 1)
-        ppo = PPO(config, head, critic, env.n_envs, n_steps, seed=0, reset_seed=0)
+        regularizer = None if regularize is None else regularize(head)
+        ppo = PPO(config, head, critic, env.n_envs, n_steps, seed=0, reset_seed=0, regularizer=regularizer)
         ppo.collect(env, 1)
         return ppo
 

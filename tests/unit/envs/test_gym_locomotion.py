@@ -249,7 +249,7 @@ def test_bad_states_name_the_array() -> None:
 
 
 def test_bad_constructions() -> None:
-    with pytest.raises(InputError, match="expected one of hopper, walker2d, halfcheetah, lift, .*, got 'ant'"):
+    with pytest.raises(InputError, match=r"expected one of hopper, walker2d, halfcheetah, lift, .*, got 'ant'"):
         envs.make("ant", 1, 1)
     with pytest.raises(InputError, match="act_steps: expected at least 1, got 0"):
         envs.make("hopper", 1, 0)
