@@ -65,9 +65,8 @@ def attempt(scene: Scene, recipe: Recipe, group: Group, number: int) -> Attempt:
         group: skill of the operator.
         number: of the attempt within its group.
     """
-    counters = (GROUPS.index(group), number)
-    obs = scene.reset(stream(recipe.seed, "scripted reset", *counters))
-    rng = stream(recipe.seed, "scripted operator", *counters)
+    obs = scene.reset(reset_rng(recipe, group, number))
+    rng = stream(recipe.seed, "scripted operator", GROUPS.index(group), number)
     operator = Operator(group, recipe.level, rng, scene.action_dim // 7)
     obs_log: list[Array] = []
     action_log: list[Array] = []
@@ -92,3 +91,8 @@ def attempt(scene: Scene, recipe: Recipe, group: Group, number: int) -> Attempt:
     reward = np.array(success_log, dtype=np.float32)
     episode = Episode(np.array(obs_log), np.array(action_log), reward, terminated=False, states=np.array(state_log))
     return Attempt(len(success_log), episode)
+
+
+def reset_rng(recipe: Recipe, group: Group, number: int) -> np.random.Generator:
+    """Return what an attempt's start is drawn from."""
+    return stream(recipe.seed, "scripted reset", GROUPS.index(group), number)

@@ -127,13 +127,17 @@ class Hand:
             point: tells the point (3,) at a height over where the fingers shall close, afresh in every step.
             rot: (3, 3) of the gripper.
             hover_m: height to come from.
+
+        Returns:
+            Whether the fingers were there when they closed.
         """
         yield from self.reach(lambda: Pose(point(hover_m), rot), tol_m=0.02, tol_rad=0.1)
         # Near its base an arm swings by centimetres; fingers that close before it rests push things away.
-        yield from self.reach(
+        arrived = yield from self.reach(
             lambda: Pose(point(0.0), rot), tol_m=0.012, tol_rad=0.15, max_steps=50, settle_m=_SETTLED_M
         )
-        return (yield from self.close())
+        yield from self.close()
+        return arrived
 
     def hold(self, n_steps: int) -> Phase:
         """Stay where the arm is."""

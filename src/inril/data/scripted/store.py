@@ -44,12 +44,13 @@ class AttemptStore:
     def load(self, job: Job) -> Attempt | None:
         """Return a stored attempt, None if it is not there or damaged."""
         try:
-            with np.load(self._path(job)) as arrays:
+            content = io.BytesIO(self._path(job).read_bytes())
+            with np.load(content) as arrays:
                 if "action" not in arrays:
                     return Attempt(int(arrays["n_steps"]), None)
                 obs, action, reward, states = (arrays[name] for name in ("obs", "action", "reward", "states"))
                 return Attempt(int(arrays["n_steps"]), Episode(obs, action, reward, terminated=False, states=states))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
     def save(self, job: Job, attempt: Attempt) -> None:

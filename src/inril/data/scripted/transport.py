@@ -34,6 +34,7 @@ _LOST_Z_M = 0.75  # below the tables' tops
 
 _GIVER_GRASP_M = -0.045  # along the hammer from its centre, towards the taker
 _TAKER_GRASP_M = 0.07
+_DROPPED_M = 0.15  # from the giver's fingers to the hammer's centre
 _HANDOVER = np.array([0.0, 0.03, 1.06])  # of the hammer; farther or higher straightens the taker's elbow for good
 _TAKER_WAITS = np.array([0.0, 0.30, 1.12])
 _TAKER_BACK = np.array([-0.03, 0.33, 1.15])
@@ -153,19 +154,31 @@ def _present(giver: Hand) -> Phase:
 
 def _hand_over(scene: Scene, giver: Hand, taker: Hand, n_failed: int) -> Generator[FloatArray, None, bool]:
     """Let the taker grasp the hammer, then the giver let go of it."""
-    aim = taker.operator.aim(n_failed)
-
-    def point(height_m: float) -> FloatArray:
-        return motion.above(scene.body_pos(_HAMMER) + _TAKER_GRASP_M * _hammer_axis(scene) + aim.offset_m, height_m)
-
-    rot = motion.pointing_down(_across_hammer(scene, taker) + aim.yaw_rad)
-    yield from together((giver, giver.hold(0)), (taker, taker.grasp(point, rot, 0.1)))
+    while not (yield from together((giver, giver.hold(0)), (taker, _take(scene, taker, n_failed))))[1]:
+        n_failed += 1
+        if np.linalg.norm(scene.body_pos(_HAMMER) - giver.pos) > _DROPPED_M:
+            return False
     yield from together((giver, giver.open()), (taker, taker.hold(0)))
     rise = giver.reach(Pose(motion.above(giver.pos, 0.12), giver.rot), tol_m=0.03, max_steps=30)
     yield from together((giver, rise), (taker, taker.hold(0)))
     if scene.body_pos(_HAMMER)[2] > _RIM_Z_M:
         return True
     yield from together((giver, giver.hold(0)), (taker, taker.open()))
+    return False
+
+
+def _take(scene: Scene, taker: Hand, n_failed: int) -> Phase:
+    """Grasp the hammer that the giver holds; where the arm does not get there, back off for another attempt."""
+    aim = taker.operator.aim(n_failed)
+
+    def point(height_m: float) -> FloatArray:
+        return motion.above(scene.body_pos(_HAMMER) + _TAKER_GRASP_M * _hammer_axis(scene) + aim.offset_m, height_m)
+
+    rot = motion.pointing_down(_across_hammer(scene, taker) + aim.yaw_rad)
+    if (yield from taker.grasp(point, rot, 0.1)):
+        return True
+    yield from taker.open()
+    yield from _retreat(taker, _TAKER_WAITS)
     return False
 
 
