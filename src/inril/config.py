@@ -363,7 +363,7 @@ class IDQLConfig(OffPolicyBase):
     kind: Literal["idql"] = "idql"
     expectile: Fraction = Field(description="tau of the critic of observations")
     n_samples: PositiveInt = Field(description="M, chunks proposed, of which one is executed")
-    explore_weight: Fraction = Field(description="of chunks with Q > V in training; others weigh 1 minus it")
+    explore_weight: float = Field(gt=0, lt=1, description="of chunks with Q > V in training; others weigh 1 minus it")
     target_rate: Fraction = Field(description="share by which the target critic moves at each update")
     value_network: NetworkConfig = Field(description="of observations")
     train_actor: bool = Field(True, description="false: the pre-trained policy proposes to the end (control)")

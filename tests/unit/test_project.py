@@ -195,7 +195,11 @@ def test_bad_panels_are_refused(changed: dict[str, Any], message: str) -> None:
         ("tasks/hopper.yaml", {"expert": {"n_envs": -5}}, "n_envs: expected greater than 0, got -5"),
         ("budgets/smoke.yaml", {"finetune": {"dppo": {"n_envs": 0}}}, "n_envs: expected greater than 0, got 0"),
         ("budgets/smoke.yaml", {"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
-        ("budgets/smoke.yaml", {"finetune": {"ddpo": {}}}, "finetune.ddpo: expected one of dppo, dppo_bcloss, "),
+        (
+            "budgets/smoke.yaml",
+            {"finetune": {"ddpo": {}}},
+            "finetune.ddpo: expected one of awr, dipo, dppo, ",
+        ),
         ("budgets/smoke.yaml", {"finetune": {"dppo": {"seed": 1}}}, "finetune.dppo.seed: expected one of algo, "),
         ("tasks/hopper.yaml", {"pretrain": {"diffuse": {}}}, "pretrain.diffuse: expected one of diffusion, gaussian, "),
         (

@@ -16,7 +16,7 @@ from inril.config import IDQLConfig, NetworkConfig
 from inril.data.chunks import ChunkDataset
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import TwinQ
-from inril.policies.diffusion import Chain, DiffusionPolicy
+from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.tensor_file import pack, unpack
 from inril.train.replay import Replay
@@ -173,10 +173,11 @@ def test_imitation_may_join_the_actor_alone(make: Make) -> None:
 def test_every_observation_gets_its_own_proposals_and_values(make: Make) -> None:
     idql, obs = make(), torch.arange(8.0).view(4, 2)
 
-    def recall(repeated: Tensor, noise: Tensor) -> Chain:  # chunks that tell for which observation they were drawn
-        return Chain(repeated[None, :, None, :].expand(1, -1, 2, -1), noise[1:])
+    class Recall:  # chunks that tell for which observation they were drawn
+        def chunks(self, repeated: Tensor, *_: object) -> Tensor:
+            return repeated[:, None, :].expand(-1, 2, -1).contiguous()
 
-    chunks = idql._propose(recall, obs, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    chunks = idql._propose(Recall(), obs, torch.Generator())  # type: ignore[arg-type]
     assert torch.equal(chunks, obs[:, None, None, :].expand(4, 3, 2, 2))
     chunks = chunks + torch.randn(chunks.shape, generator=torch.Generator().manual_seed(1))
     values = idql._values_of(obs, chunks)
