@@ -131,7 +131,7 @@ def pre_training(inputs: tiny.Inputs, out: Path, demos: Path | None = None, **ch
         ({"m": -3}, "m: expected greater than 0, got -3"),
         ({"m": "often"}, "got 'often'"),
         ({"m": "inf"}, "expected m = inf (RL only) goes with separation none"),
-        ({"method": "sac"}, "method: expected 'dppo' or 'ppo_gaussian', got 'sac'"),
+        ({"method": "sac"}, "method: expected 'dppo', 'dppo_bcloss', "),
         ({"separation": "network"}, "separation: expected 'none' or 'surgery', got 'network'"),
         ({"il": {"aggregator": "graddrop"}}, "il.aggregator: expected 'upgrad', 'mean', 'torchjd.AlignedMTL', "),
         ({"il": {"aggregator": "torchjd.Trio"}}, "or 'torchjd.UPGrad', got 'torchjd.Trio'"),
@@ -171,7 +171,7 @@ def test_unusable_file_of_settings(refuse: Refuse, inputs: tiny.Inputs, tmp_path
         ("config.yaml", {"m_values": [0]}, "config.yaml: m_values.0: expected greater than 0, got 0"),
         ("methods/dppo.yaml", {"algo": {"epoch": 3}}, "dppo.yaml: algo.epoch: expected a known key"),
         ("tasks/hopper.yaml", {"expert": {"tolerance": 2}}, "hopper.yaml: tolerance: expected less than or equal to 1"),
-        ("budgets/laptop.yaml", {"finetune": {"sac": {}}}, "laptop.yaml: finetune.sac: expected one of dppo, ppo_g"),
+        ("budgets/laptop.yaml", {"finetune": {"sac": {}}}, "laptop.yaml: finetune.sac: expected one of awr, dipo, dppo, "),
     ],
 )
 def test_configuration_folder(refuse: Refuse, tmp_path: Path, file: str, change: dict[str, Any], message: str) -> None:

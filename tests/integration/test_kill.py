@@ -99,7 +99,7 @@ def assert_same_results(out: Path, reference: Path) -> None:
 def test_fine_tuning_killed_twenty_times_ends_bit_for_bit_as_without(
     tmp_path: Path, out: Path, inputs: tiny.Inputs
 ) -> None:
-    changed = {"env_steps": 10000, "n_steps": 5, "checkpoint_every": 1, "eval": {"every": 20}}  # some 65 iterations
+    changed = {"env_steps": 20000, "n_steps": 5, "checkpoint_every": 1, "eval": {"every": 20}}  # some 130 iterations
     cfg = tiny.finetune_config(changed=changed)
     finetune.run(cfg, inputs.demos, inputs.diffusion, tmp_path / "reference")
     files = ["--demos", str(inputs.demos), "--policy", str(inputs.diffusion), "--out", str(out)]
