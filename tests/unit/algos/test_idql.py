@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from off_policy_oracles import learn, weights
 from torch import Tensor, nn
 from toy_env import RESET_OBS, ToyEnv
 
@@ -46,21 +47,6 @@ def make(diffusion_policy: DiffusionPolicy, task: Any) -> Make:
         return idql
 
     return build
-
-
-def learn(idql: IDQL, itr: int) -> list[str]:
-    names = []
-    for update in idql.updates(itr):
-        update.zero_grad()
-        update.backward()
-        update.apply()
-        names.append(update.name)
-    return names
-
-
-def weights(idql: IDQL) -> list[Tensor]:
-    networks = (idql.actor, idql.q, idql.q_target, idql.value)
-    return [parameter.detach().clone() for network in networks for parameter in network.parameters()]
 
 
 def plain_forward(network: nn.Module, x: Tensor) -> Tensor:
