@@ -7,13 +7,16 @@ from typing import get_args
 
 from inril import paths
 from inril.config import DEFAULT_BUDGET, DemoSource, Method, PolicyName, Separation
-from inril.config import ExpertJob, FigureSpec, MissingRun
+from inril.config import COMPUTE, ExpertJob, FigureSpec, PlannedRun
 from inril.errors import InputError
 from inril.numerics import demos_versions, finetune_versions, versions
 from inril.project import Project
 
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
 PRETRAIN = str(paths.pretrain("{budget}", "{task}", "{policy}", "{seed}"))
+PUBLISHED = Path(
+    BASE, "published", "tables"
+)  # <budget>/<figure>.csv, a part of the repository
 FINETUNE = str(
     paths.finetune("{budget}", "{task}", "{method}", "{separation}", "{m}", "{seed}")
 )
@@ -57,26 +60,30 @@ def runs_of(figure, budget):
 
 
 def arms(figure, budget=PROJECT.budget_name):
-    """Return the wildcards of a figure's runs."""
-    runs = runs_of(figure, budget)
-    if not runs:
-        raise SystemExit(
-            f"error: figure {figure} of budget {budget}: expected a complete run, got none"
-        )
-    return [run._asdict() | {"budget": budget} for run in runs]
+    """Return the wildcards of the runs that a figure is computed from."""
+    return [run._asdict() | {"budget": budget} for run in runs_of(figure, budget)]
 
 
 def drawn():
-    """Return the figures of the chosen budget that have runs to show."""
-    return [f for f in PROJECT.root.figures if runs_of(f, PROJECT.budget_name)]
+    """Return the figures of the chosen budget that have something to show."""
+    budget = PROJECT.budget_name
+    return [
+        f for f in PROJECT.root.figures if runs_of(f, budget) or published_of(f, budget)
+    ]
 
 
-def shown_figure(figure, budget):
-    """Return what a figure shows: the panels that have runs."""
-    settings = PROJECT.root.figures[figure]
-    runs = runs_of(figure, budget)
-    panels = [p for p in settings.panels if any(p.holds(*run[:4]) for run in runs)]
-    return settings.model_copy(update={"panels": tuple(panels)})
+def published_of(figure, budget):
+    """Return the published tables that a figure shows panels of, with a hash: no input files, since paths differ."""
+    sources = {panel.source for panel in project(budget).figure(figure).panels}
+    tables = {
+        source: PUBLISHED / source / f"{figure}.csv"
+        for source in sorted(sources - {COMPUTE})
+    }
+    return {
+        source: sha256(path.read_bytes()).hexdigest()
+        for source, path in tables.items()
+        if path.exists()
+    }
 
 
 def finetune_config(run):
@@ -108,14 +115,19 @@ def expert_job(wildcards):
 
 def figure_spec(wildcards):
     """Return how a figure looks."""
-    figure, budget = wildcards.figure, wildcards.budget
-    shown = runs_of(figure, budget)
-    missing = [run for run in project(budget).runs(figure) if run not in shown]
+    figure = project(wildcards.budget).figure(wildcards.figure)
+    planned = [
+        run
+        for panel in figure.panels
+        for run in project(
+            wildcards.budget if panel.source == COMPUTE else panel.source
+        ).panel_runs(panel, figure.m_values)
+    ]
     return FigureSpec(
-        budget=budget,
-        figure=shown_figure(figure, budget),
+        budget=wildcards.budget,
+        figure=figure,
         plot=PROJECT.root.plot,
-        missing=[MissingRun(**run._asdict()) for run in missing],
+        planned=[PlannedRun(**run._asdict()) for run in dict.fromkeys(planned)],
     )
 
 
@@ -129,7 +141,7 @@ def shown(wildcards):
     spec = figure_spec(wildcards)
     runs = arms(wildcards.figure, wildcards.budget)
     return {
-        "runs": f"{len(runs)} of {len(runs) + len(spec.missing)}",
+        "runs": f"{len(runs)} of {len(project(wildcards.budget).runs(wildcards.figure))}",
         "m_values": list(dict.fromkeys(str(run["m"]) for run in runs)),
         "seeds": sorted({run["seed"] for run in runs}),
         "env_steps": sorted({finetune_config(run).env_steps for run in runs}),

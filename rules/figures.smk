@@ -33,10 +33,15 @@ rule table:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        spec=lambda w: shown_figure(w.figure, w.budget).table().model_dump_json(),
+        spec=lambda w: project(w.budget)
+        .figure(w.figure)
+        .table(w.figure)
+        .model_dump_json(),
+        published=lambda w: published_of(w.figure, w.budget),
         numerics=versions("report"),
     shell:
-        "python -m inril aggregate --config {params.spec:q} --metrics {input:q} --out {output:q} &> {log:q}"
+        "python -m inril aggregate --config {params.spec:q} --metrics {input:q} "
+        "--published {PUBLISHED:q} --out {output:q} &> {log:q}"
 
 
 rule figure:

@@ -152,7 +152,7 @@ def _aggregate(args: argparse.Namespace) -> None:
     spec = read_config(TableSpec, args.config)
     from inril.report import aggregate
 
-    aggregate.run(spec, args.metrics, args.out)
+    aggregate.run(spec, args.metrics, args.published, args.out)
 
 
 def _figure(args: argparse.Namespace) -> None:
@@ -260,7 +260,8 @@ def _parser() -> argparse.ArgumentParser:
     _path(expert, "--out", "safetensors file to write")
 
     aggregate = configured("aggregate", _aggregate, "collect runs into the table behind a figure")
-    _path(aggregate, "--metrics", "metrics.csv of each run", nargs="+")
+    _path(aggregate, "--metrics", "metrics.csv of each run", nargs="*")
+    _path(aggregate, "--published", "folder of published tables, <budget>/<figure>.csv")
     _path(aggregate, "--out", "CSV file to write")
 
     figure = configured("figure", _figure, "draw a figure from its table")

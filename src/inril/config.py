@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,6 +26,8 @@ from pydantic import (
 
 # results/<figure>.* belongs to this budget alone, whichever is chosen.
 DEFAULT_BUDGET = "laptop"
+COMPUTE = "compute"  # source of a panel; any other is a budget
+COMPUTE = "compute"  # source of a panel; any other is a budget
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
@@ -478,6 +481,14 @@ class SmoothingConfig(Model):
         return self
 
 
+class Control(Model):
+    """A line beside those of a panel's method: another method, to tell what theirs owe to what."""
+
+    method: Method
+    m: M = Field("inf", description="where the method interleaves")
+    title: str = Field(description="name in legends")
+
+
 class PanelRuns(Model):
     """Which runs belong to a panel."""
 
@@ -485,12 +496,25 @@ class PanelRuns(Model):
     task: str
     method: Method
     separation: Separation = Field(description="separation of the arms with finite m")
-    source: Literal["compute"] = Field("compute", description="where the numbers come from")
+    controls: tuple[Control, ...] = Field((), description="lines beside those of the method")
+    metrics: tuple[MetricName, ...] | None = Field(
+        None, description="rows of this panel, split/metric, where they differ from the figure's"
+    )
+    source: str = Field(COMPUTE, description="compute, or the budget whose published runs are shown")
+
+    def arms(self, m_values: Iterable[M]) -> Iterator[tuple[Method, Separation, M]]:
+        """Yield method, separation and m of every line, given the arms of the panel's method."""
+        main = ((self.method, m) for m in m_values)
+        for method, m in (*main, *((control.method, control.m) for control in self.controls)):
+            # RL only separates nothing: it lives under `none`, whichever arms it is compared with.
+            yield method, "none" if m == "inf" else self.separation, m
 
     def holds(self, task: str, method: str, separation: str, m: M | str) -> bool:
-        """Tell whether a run is in the panel; RL only, which separates nothing, is in all of its task and method."""
+        """Tell whether a run is in the panel."""
+        of_control = {(control.method, str(control.m)) for control in self.controls}
         own = "none" if m == "inf" else self.separation
-        return (task, method, separation) == (self.task, self.method, own)
+        known = method == self.method or (method, str(m)) in of_control
+        return known and (task, separation) == (self.task, own)
 
 
 class PanelConfig(PanelRuns):
@@ -502,27 +526,34 @@ class PanelConfig(PanelRuns):
 class TableSpec(Model):
     """What the table behind a figure holds; free of looks, so that a title or a colour never rebuilds it."""
 
-    panels: tuple[PanelRuns, ...] = Field(min_length=1)
-    metrics: tuple[MetricName, ...] = Field(min_length=1, description="split/metric as in metrics.csv")
+    figure: str = Field(description="name of the figure, and of the published table")
+    panels: tuple[PanelRuns, ...] = Field(min_length=1, description="each with its own metrics")
 
 
 class FigureConfig(Model):
     """What a figure shows."""
 
     panels: tuple[PanelConfig, ...] = Field(min_length=1)
-    metrics: tuple[MetricName, ...] = Field(min_length=1, description="rows of the figure, split/metric")
+    metrics: tuple[MetricName, ...] = Field(min_length=1, description="from top to bottom of a panel, split/metric")
     m_values: tuple[M, ...] | None = Field(None, description="arms of this figure; null takes the chosen ones")
+    columns: PositiveInt = Field(3, description="panels side by side; more go below")
 
     @model_validator(mode="after")
     def _check(self) -> FigureConfig:
         if len({panel.label for panel in self.panels}) < len(self.panels):
             raise ValueError("panels with different labels")
+        if any(len(self.metrics_of(panel)) != len(self.metrics) for panel in self.panels):
+            raise ValueError("as many metrics of a panel as of the figure")
         return self
 
-    def table(self) -> TableSpec:
-        """Return the part that decides about the table behind the figure."""
-        runs = tuple(PanelRuns(**panel.model_dump(exclude={"title"})) for panel in self.panels)
-        return TableSpec(panels=runs, metrics=self.metrics)
+    def metrics_of(self, panel: PanelRuns) -> tuple[MetricName, ...]:
+        """Return the metrics of a panel, from top to bottom."""
+        return panel.metrics or self.metrics
+
+    def table(self, name: str) -> TableSpec:
+        """Return the part that decides about the table behind the figure of that name."""
+        panels = [panel.model_copy(update={"metrics": self.metrics_of(panel)}) for panel in self.panels]
+        return TableSpec(figure=name, panels=tuple(PanelRuns(**p.model_dump(exclude={"title"})) for p in panels))
 
 
 class PlotConfig(Model):
@@ -531,11 +562,12 @@ class PlotConfig(Model):
     smoothing: SmoothingConfig | None = None
     palette: str = Field("viridis", description="a seaborn palette for the arms with finite m")
     rl_color: str = Field("black", description="colour of RL only")
+    control_palette: str = Field("Set1", description="a seaborn palette for controls")
     font_size: PositiveFloat = 8.0
 
 
-class MissingRun(Model):
-    """A run that a figure would show if it were complete."""
+class PlannedRun(Model):
+    """A run that a figure shows when it is complete."""
 
     task: str
     method: Method
@@ -550,11 +582,11 @@ class FigureSpec(Model):
     budget: str
     figure: FigureConfig
     plot: PlotConfig = PlotConfig()
-    missing: tuple[MissingRun, ...] = Field((), description="planned runs that are not in the table")
+    planned: tuple[PlannedRun, ...] = Field((), description="what it shows when complete; the table may hold less")
 
 
 class Axes(Model):
-    """The grid of runs that a budget computes for every panel."""
+    """The grid of runs that a budget computes of a task."""
 
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
     m_values: tuple[M, ...] = Field(min_length=1, description="arms of the ablation; inf is RL only")

@@ -19,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from inril.config import (
+    COMPUTE,
     SOURCES,
     Axes,
     DemosConfig,
@@ -26,10 +27,12 @@ from inril.config import (
     DiffusionConfig,
     DPPOConfig,
     ExpertConfig,
+    FigureConfig,
     FinetuneConfig,
     M,
     Method,
     Model,
+    PanelRuns,
     PolicyName,
     PretrainConfig,
     RootConfig,
@@ -50,9 +53,10 @@ _SETTINGS = {
     "pretrain": (get_args(PolicyName), PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS}),
 }
 _PHASES = {"expert", "demos", "pretrain", "finetune"}
+_OF_TASK = {"published", *Axes.model_fields}  # of a budget
 _SECTIONS = {
     "tasks": {"task", *_PHASES},
-    "budgets": {"seeds", "m_values", "tasks", *_PHASES},
+    "budgets": {"tasks", *Axes.model_fields, *_PHASES},
     "methods": {"base", *_SETTINGS["finetune"][1]},
 }
 
@@ -79,22 +83,17 @@ class Project:
         self.config_dir = config_dir
         self.root = validate(RootConfig, [(config_dir / "config.yaml", root)])
         self.budget = self._read("budgets", self.root.budget)
-        self.axes = self._axes()
+        self._axes()
 
     @property
     def budget_name(self) -> str:
         """Name of the chosen budget, as in paths."""
         return self.root.budget
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of every arm."""
-        return self.axes.seeds
-
-    @property
-    def m_values(self) -> tuple[M, ...]:
-        """Arms of the ablation; "inf" is RL only."""
-        return self.axes.m_values
+    @cached_property
+    def budgets(self) -> tuple[str, ...]:
+        """Names of all budgets."""
+        return tuple(sorted(path.stem for path in (self.config_dir / "budgets").glob("*.yaml")))
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
@@ -116,19 +115,36 @@ class Project:
         names = {method: self._lineage(method)[0] for method in get_args(Method)}
         return tuple(m for m, root in names.items() if self._read("methods", root)[1]["policy_name"] in policies)
 
-    def runs(self, figure: str) -> list[Run]:
-        """Return the runs of a figure, shared ones once.
+    def axes(self, task: str) -> Axes:
+        """Return seeds and arms of a task: the chosen ones, else the budget's for this task, else for all."""
+        return self._axes(self._part(self.budget, "tasks", task)[1])
 
-        RL only separates nothing: it lives under `none`, whichever arms it is compared with.
+    def figure(self, name: str) -> FigureConfig:
+        """Return what a figure shows, the source of each panel filled in.
 
         Raises:
             InputError: there is no such figure.
         """
-        _require("figure", figure, tuple(self.root.figures))
-        shown = self.root.figures[figure]
-        grid = product(shown.panels, shown.m_values or self.m_values, self.seeds)
-        runs = (Run(p.task, p.method, "none" if m == "inf" else p.separation, m, seed) for p, m, seed in grid)
-        return list(dict.fromkeys(runs))
+        _require("figure", name, tuple(self.root.figures))
+        shown = self.root.figures[name]
+        panels = tuple(panel.model_copy(update={"source": self._source(panel)}) for panel in shown.panels)
+        return shown.model_copy(update={"panels": panels})
+
+    def runs(self, figure: str) -> list[Run]:
+        """Return the runs that a figure's panels are computed from, shared ones once.
+
+        Raises:
+            InputError: there is no such figure.
+        """
+        shown = self.figure(figure)
+        panels = [panel for panel in shown.panels if panel.source == COMPUTE]
+        return list(dict.fromkeys(run for panel in panels for run in self.panel_runs(panel, shown.m_values)))
+
+    def panel_runs(self, panel: PanelRuns, m_values: Sequence[M] | None = None) -> list[Run]:
+        """Return the runs of a panel under this budget, RL only included; m_values of null takes the task's."""
+        axes = self.axes(panel.task)
+        arms = panel.arms(m_values or axes.m_values)
+        return [Run(panel.task, *arm, seed) for arm, seed in product(arms, axes.seeds)]
 
     def expert(self, task: str) -> ExpertConfig:
         """Resolve the training of a task's demonstrator."""
@@ -188,9 +204,11 @@ class Project:
             for method in self.methods(task):
                 self.finetune(task, method, "surgery", 2, seed=0)
                 self.finetune(task, method, "none", "inf", seed=0)
-        for name, figure in self.root.figures.items():
-            for panel in figure.panels:
+            self.axes(task)
+        for name in self.root.figures:
+            for panel in self.figure(name).panels:
                 _require(f"figures.{name}.panels.task", panel.task, self.tasks)
+                _require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
 
     def _lineage(self, method: str) -> tuple[str, ...]:
         """Return a method, before it the one that it is based on: its settings lie below, in every file."""
@@ -220,11 +238,19 @@ class Project:
                 got=str(config.algo.ft_denoising_steps),
             )
 
-    def _axes(self) -> Axes:
-        path, values = self.budget
+    def _axes(self, of_task: Mapping[str, Any] = {}) -> Axes:
+        path, of_budget = self.budget
         chosen = {name: value for name in Axes.model_fields if (value := getattr(self.root, name)) is not None}
-        of_budget = {name: value for name, value in values.items() if name in Axes.model_fields}
-        return validate(Axes, [(path, of_budget), (self.config_dir / "config.yaml", chosen)])
+        parts = [(path, of_budget), (path, of_task), (self.config_dir / "config.yaml", chosen)]
+        return validate(
+            Axes, [(file, {k: v for k, v in part.items() if k in Axes.model_fields}) for file, part in parts]
+        )
+
+    def _source(self, panel: PanelRuns) -> str:
+        """Return where a panel's numbers come from: what it says itself, else what the budget says of its task."""
+        if panel.source != COMPUTE:
+            return panel.source
+        return str(self._part(self.budget, "tasks", panel.task)[1].get("published", COMPUTE))
 
     @property
     def _threads(self) -> dict[str, int]:
@@ -252,7 +278,7 @@ class Project:
         of_tasks = values.get("tasks") or {}
         _check_keys(path, "tasks.", of_tasks, self.tasks)
         for task, part in of_tasks.items():
-            _check_keys(path, f"tasks.{task}.", part or {}, _PHASES)
+            _check_keys(path, f"tasks.{task}.", part or {}, _PHASES | _OF_TASK)
             _check_phases(path, f"tasks.{task}.", part or {})
         return path, values
 

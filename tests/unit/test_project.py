@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from inril.cli import schemas
-from inril.config import DemosConfig, DemoSource, FinetuneConfig
+from inril.config import Axes, DemosConfig, DemoSource, FinetuneConfig
 from inril.errors import InputError
 from inril.project import Project, merge, read_yaml
 
@@ -126,9 +126,40 @@ def test_a_source_without_the_task_is_refused() -> None:
 
 def test_axes_come_from_the_budget_unless_chosen() -> None:
     smoke = project(budget="smoke")
-    assert (smoke.seeds, smoke.m_values) == ((0,), (2, "inf"))
+    assert smoke.axes("hopper") == Axes(seeds=(0,), m_values=(2, "inf"))
     chosen = project(budget="smoke", seeds=[3, 4], m_values=[7])
-    assert (chosen.seeds, chosen.m_values) == ((3, 4), (7,))
+    assert chosen.axes("hopper") == Axes(seeds=(3, 4), m_values=(7,))
+
+
+def test_axes_of_a_task_come_before_those_of_all(config_dir: Path) -> None:
+    path = config_dir / "budgets" / "smoke.yaml"
+    path.write_text(path.read_text().replace("  lift: {", "  lift: {seeds: [4], "))
+    settings = project(config_dir, budget="smoke")
+    assert settings.axes("lift") == Axes(seeds=(4,), m_values=(2, "inf"))
+    assert settings.axes("hopper").seeds == (0,)
+    assert project(config_dir, budget="smoke", seeds=[7]).axes("lift").seeds == (7,)
+
+
+def test_budget_says_where_a_panel_comes_from() -> None:
+    sources = {panel.label: panel.source for panel in project(budget="laptop").figure("fig8").panels}
+    assert sources == {"a": "compute", "b": "workstation", "c": "workstation"}
+    assert {panel.source for panel in project(budget="workstation").figure("fig8").panels} == {"compute"}
+    assert {run.task for run in project(budget="laptop").runs("fig8")} == {"hopper"}
+
+
+def test_unknown_source_of_a_panel_is_refused(config_dir: Path) -> None:
+    path = config_dir / "budgets" / "smoke.yaml"
+    path.write_text(path.read_text().replace("&published workstation", "&published mainframe"))
+    with pytest.raises(
+        InputError, match=r"source of figure fig5, panel a: expected one of compute, laptop, .*mainframe"
+    ):
+        project(config_dir, budget="smoke").check()
+
+
+def test_runs_of_controls_are_planned() -> None:
+    runs = project(budget="workstation").runs("fig8")
+    assert ("transport", "idql_frozen", "none", "inf", 0) in runs
+    assert ("transport", "idql_frozen", "surgery", 10, 0) not in runs
 
 
 def test_equal_settings_have_equal_digests() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from inril.config import PanelRuns, TableSpec
+from inril.config import COMPUTE, PanelRuns, TableSpec
 from inril.errors import InputError
 from inril.files import write_atomically
 
@@ -21,19 +21,33 @@ _TEXT: dict[Hashable, type[str]] = dict.fromkeys(("task", "method", "separation"
 _NUMBERS = ("seed", "itr", "env_steps", "value")
 
 
-def run(spec: TableSpec, metrics: Sequence[Path], out: Path) -> None:
+def run(spec: TableSpec, metrics: Sequence[Path], published: Path, out: Path) -> None:
     """Write the table of a figure.
 
     Args:
         spec: panels and metrics.
         metrics: metrics.csv of every run; one that several panels share is given once.
+        published: folder of published tables, <budget>/<figure>.csv, for the panels that are drawn from them.
         out: CSV file, replaced only if all runs are sound.
 
     Raises:
-        InputError: a run is unreadable, lacks a column or metric, belongs to no panel or is given twice.
+        InputError: a run is unreadable, lacks a column or metric, belongs to no panel or is given twice; or there is
+            nothing to show.
     """
-    table = build_table(spec, {path: read_run(path) for path in metrics})
+    runs = {path: read_run(path) for path in metrics}
+    table = build_table(spec, runs, lambda panel: read_published(published, spec.figure, panel))
     write_atomically(out, table.to_csv(index=False).encode())
+
+
+def read_published(folder: Path, figure: str, panel: PanelRuns) -> pd.DataFrame:
+    """Return the rows of a panel in the published table of its source; none if there is no such table or panel."""
+    path = folder / panel.source / f"{figure}.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=list(TABLE_COLUMNS))
+    table = read_csv(path, TABLE_COLUMNS, ("seed", "env_steps", "value"))
+    rows = table[table["panel"] == panel.label]
+    shown = rows[["task", "method", "separation", "m"]].apply(lambda run: panel.holds(*run), axis="columns")
+    return rows[shown.astype(bool)]
 
 
 def read_run(path: Path) -> pd.DataFrame:
@@ -63,26 +77,36 @@ def rows_of(path: Path, frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows
 
 
-def build_table(spec: TableSpec, runs: dict[Path, pd.DataFrame]) -> pd.DataFrame:
-    """Sort checked runs into panels.
+def build_table(
+    spec: TableSpec, runs: dict[Path, pd.DataFrame], published: Callable[[PanelRuns], pd.DataFrame]
+) -> pd.DataFrame:
+    """Sort checked runs into panels; a panel none of whose runs is there has no rows.
+
+    Args:
+        spec: panels and metrics.
+        runs: metrics by file.
+        published: gives the rows of a panel that is not computed.
 
     Returns:
-        `TABLE_COLUMNS`, in the order of panels, m (RL only last), seed, metric and env steps.
+        `TABLE_COLUMNS`, in the order of panels, method, m (RL only last), seed, metric and env steps.
     """
     _refuse_twins(runs)
-    wanted = [*spec.metrics, RL_UPDATES, IL_UPDATES]
     parts = []
     placed: set[Path] = set()
     for panel in spec.panels:
+        if panel.source != COMPUTE:
+            parts.append(published(panel))
+            continue
         members = [path for path, frame in runs.items() if belongs(frame, panel)]
-        if not members:
-            raise InputError("--metrics", field=f"panel {panel.label}", expected=_describe(panel), got="no such run")
         placed.update(members)
         for path in sorted(members, key=lambda path: run_order(runs[path])):
+            wanted = [*(panel.metrics or ()), RL_UPDATES, IL_UPDATES]
             parts.append(_select(path, runs[path], wanted).assign(panel=panel.label))
+    expected = "; or ".join(_describe(panel) for panel in spec.panels if panel.source == COMPUTE)
     for path in runs.keys() - placed:
-        expected = "; or ".join(_describe(panel) for panel in spec.panels)
         raise InputError(path, expected=f"a run of a panel: {expected}", got=_identity(runs[path]))
+    if not sum(map(len, parts)):
+        raise InputError("--metrics", field=spec.figure, expected="a run of any panel", got="none")
     return pd.concat(parts, ignore_index=True)[list(TABLE_COLUMNS)]
 
 
@@ -92,9 +116,10 @@ def belongs(frame: pd.DataFrame, panel: PanelRuns) -> bool:
     return panel.holds(first["task"], first["method"], first["separation"], first["m"])
 
 
-def run_order(frame: pd.DataFrame) -> tuple[float, int]:
-    """Sort key of a run inside a panel: m as a number, then seed."""
-    return float(frame["m"].iloc[0]), int(frame["seed"].iloc[0])
+def run_order(frame: pd.DataFrame) -> tuple[str, float, int]:
+    """Sort key of a run inside a panel: method, m as a number, seed."""
+    first = frame.iloc[0]
+    return str(first["method"]), float(first["m"]), int(first["seed"])
 
 
 def read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
@@ -149,4 +174,5 @@ def _identity(frame: pd.DataFrame) -> str:
 
 
 def _describe(panel: PanelRuns) -> str:
-    return f"task {panel.task}, method {panel.method}, separation {panel.separation} (or none for m inf)"
+    methods = " or ".join(dict.fromkeys((panel.method, *(control.method for control in panel.controls))))
+    return f"task {panel.task}, method {methods}, separation {panel.separation} (or none for m inf)"

@@ -1,7 +1,8 @@
-"""Draws figures from tables: rows are metrics, columns are panels, one colour per m.
+"""Draws figures from tables: panels side by side, the metrics of each one below the other, one colour per arm.
 
 A figure prints what its numbers rest on: budget, env steps, seeds, RL and IL updates of every arm, kind of interval,
-and which of the planned runs are missing.
+which panels show published runs of another budget, and which of the planned runs are missing. A panel none of whose
+runs is there says so.
 The same table and settings give the same bytes.
 """
 
@@ -24,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from inril.config import FigureSpec, MissingRun, PanelConfig, SmoothingConfig
+from inril.config import COMPUTE, FigureSpec, PanelConfig, PlannedRun, PlotConfig, SmoothingConfig
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS, read_csv
@@ -32,7 +33,7 @@ from inril.report.statistics import MIN_SEEDS, Array, on_common_grid, savgol, st
 
 Dashes = tuple[float, tuple[float, ...]] | Literal["-"]
 
-RL_ONLY = "inf"
+RL_ONLY, RL_NAME = "inf", "RL only"
 LABELS = {
     "eval/return": "Return",
     "eval/success": "Success rate",
@@ -43,22 +44,28 @@ LABELS = {
 FORMATS = ("pdf", "png")
 # No dates and versions in the files: the same figure is the same bytes.
 _METADATA: dict[str, dict[Any, None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
-_COLUMN_INCHES, _ROW_INCHES, _FRAME_INCHES = 3.4, 1.9, 0.85
+_COLUMN_INCHES, _ROW_INCHES, _LEGEND_INCHES, _NOTE_INCHES = 3.4, 1.9, 0.65, 0.2
 _NOTE_CHARACTERS = 70  # of a footnote that fits under one column
 _MISSING_NAMED = 6  # missing runs that a footnote names; of more it gives the number
 _FAINT, _BAND = 0.35, 0.15
-_ABOVE = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": "small", "color": "0.35"}
+_ABOVE: dict[str, Any] = {
+    "xycoords": "axes fraction",
+    "textcoords": "offset points",
+    "fontsize": "small",
+    "color": "0.35",
+}
 # Neighbouring arms also differ in their dashes: for print without colour, and for eyes that tell few greens apart.
 _SOLID: Dashes = "-"
 _DASHED: Dashes = (0, (4, 1))
+_DOTTED: Dashes = (0, (1, 1))  # controls
 # A row whose values span more than this is drawn on a logarithmic axis.
 _LOG_SPAN = 30.0
 
 
 class Arm(NamedTuple):
-    """One line of a panel: RL only or one m, over its seeds."""
+    """One line of a panel, over its seeds: RL only, one m, or a control."""
 
-    m: str
+    name: str
     color: str
     dashes: Dashes
     label: str
@@ -92,51 +99,81 @@ def run(spec: FigureSpec, table: Path, out: Sequence[Path]) -> None:
 
 
 def panel_arms(spec: FigureSpec, panel: PanelConfig, frame: pd.DataFrame, table: Path) -> list[Arm]:
-    """Split a panel's rows into arms, RL only first, colours in the order of m.
+    """Split a panel's rows into arms: RL only, m from small to large, controls. A panel without runs has none.
 
     Raises:
-        InputError: the panel, a metric or the counts of updates are missing from the table.
+        InputError: a metric or the counts of updates are missing from the table, or a colour is unknown.
     """
     rows = frame[frame["panel"] == panel.label]
-    for metric in (*spec.figure.metrics, RL_UPDATES, IL_UPDATES):
+    if not is_color_like(spec.plot.rl_color):
+        raise InputError("plot", field="rl_color", expected="a colour of matplotlib", got=repr(spec.plot.rl_color))
+    own = rows[rows["method"] == panel.method]
+    finite = sorted(set(own["m"]) - {RL_ONLY}, key=int)
+    styles = [_SOLID if rank % 2 else _DASHED for rank in range(1, len(finite) + 1)]
+    lines = [
+        (panel.method, RL_ONLY, RL_NAME, spec.plot.rl_color, _SOLID),
+        *(
+            (panel.method, m, f"m = {m}", color, style)
+            for m, color, style in zip(finite, _palette(spec.plot, "palette", len(finite)), styles, strict=True)
+        ),
+        *(
+            (control.method, str(control.m), control.title, color, _DOTTED)
+            for control, color in zip(
+                panel.controls, _palette(spec.plot, "control_palette", len(panel.controls)), strict=True
+            )
+        ),
+    ]
+    if rows.empty:
+        return []
+    for metric in (*spec.figure.metrics_of(panel), RL_UPDATES, IL_UPDATES):
         if not (rows["metric"] == metric).any():
             raise InputError(
                 table, field=f"panel {panel.label}", expected=f"rows of {metric}", got="none", hint="Aggregate again"
             )
-    if not is_color_like(spec.plot.rl_color):
-        raise InputError("plot", field="rl_color", expected="a colour of matplotlib", got=repr(spec.plot.rl_color))
-    finite = sorted(set(rows["m"]) - {RL_ONLY}, key=int)
-    colors = [spec.plot.rl_color, *_palette(spec.plot.palette, len(finite))]
     rl_updates = _last(rows, RL_UPDATES)
     with_rl = bool((rl_updates != rl_updates.iloc[0]).any())
     arms: list[Arm] = []
-    for rank, (m, color) in enumerate(zip([RL_ONLY, *finite], colors, strict=True)):
-        of_arm = rows[rows["m"] == m]
+    for method, m, name, color, dashes in lines:
+        of_arm = rows[(rows["method"] == method) & (rows["m"] == m)]
         if not of_arm.empty:
-            dashes = _SOLID if m == RL_ONLY or rank % 2 else _DASHED
-            arms.append(Arm(m, color, dashes, _arm_label(m, of_arm, with_rl), of_arm))
+            arms.append(Arm(name, color, dashes, _arm_label(name, m, of_arm, with_rl), of_arm))
     return arms
 
 
 def draw(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> Figure:
     """Draw all panels; call inside the figure's style."""
-    metrics = spec.figure.metrics
-    size = (_COLUMN_INCHES * len(panels), _ROW_INCHES * len(metrics) + _FRAME_INCHES)
-    figure, axes = plt.subplots(len(metrics), len(panels), figsize=size, squeeze=False, layout="constrained")
-    for column, (panel, arms) in enumerate(zip(spec.figure.panels, panels, strict=True)):
-        for row, metric in enumerate(metrics):
-            _draw_axes(axes[row, column], arms, metric, spec.plot.smoothing)
-        axes[0, column].set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=14)
-        axes[0, column].annotate(_facts(arms, _missing(spec, panel)), (0, 1), (0, 4), **_ABOVE)
-        axes[-1, column].set_xlabel("Environment steps")
-        _draw_legend(axes[-1, column], arms)
-    for row, metric in enumerate(metrics):
-        axes[row, 0].set_ylabel(LABELS.get(metric, metric))
+    columns = min(spec.figure.columns, len(panels))
+    blocks, rows = -(-len(panels) // columns), len(spec.figure.metrics)
+    size = (_COLUMN_INCHES * columns, (_ROW_INCHES * rows + _LEGEND_INCHES) * blocks + _NOTE_INCHES)
+    figure, axes = plt.subplots(rows * blocks, columns, figsize=size, squeeze=False, layout="constrained")
+    for unused in axes.flat:
+        unused.set_visible(False)
+    for number, (panel, arms) in enumerate(zip(spec.figure.panels, panels, strict=True)):
+        block, column = divmod(number, columns)
+        own = list(axes[block * rows : (block + 1) * rows, column])
+        _draw_panel(own, spec, panel, arms, first=not column)
     figure.align_ylabels()
-    n_seeds = {_n_seeds(arm) for arms in panels for arm in arms}
-    note = fill(_footnote(spec, n_seeds), _NOTE_CHARACTERS * len(panels))
+    note = fill(_footnote(spec, panels), _NOTE_CHARACTERS * columns)
     figure.supxlabel(note, fontsize="small", color="0.35")
     return figure
+
+
+def _draw_panel(axes: Sequence[Axes], spec: FigureSpec, panel: PanelConfig, arms: Sequence[Arm], first: bool) -> None:
+    """Draw one panel into its axes; the first of a row names its metrics, others where they differ."""
+    for ax, metric, usual in zip(axes, spec.figure.metrics_of(panel), spec.figure.metrics, strict=True):
+        ax.set_visible(True)
+        if first or metric != usual:
+            ax.set_ylabel(LABELS.get(metric, metric))
+        if arms:
+            _draw_axes(ax, arms, metric, spec.plot.smoothing)
+        else:
+            ax.set(xticks=[], yticks=[])
+            ax.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color="0.5")
+    axes[0].set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=14)
+    if arms:
+        axes[0].annotate(_facts(panel, arms, _missing(spec, panel, arms)), (0, 1), (0, 4), **_ABOVE)
+        axes[-1].set_xlabel("Environment steps")
+        _draw_legend(axes[-1], arms)
 
 
 def _draw_axes(ax: Axes, arms: Sequence[Arm], metric: str, smoothing: SmoothingConfig | None) -> None:
@@ -166,7 +203,7 @@ def _draw_arm(ax: Axes, arm: Arm, metric: str, smoothing: SmoothingConfig | None
     if smoothing is not None:
         ax.plot(steps, center, color=arm.color, alpha=_FAINT, linewidth=0.6)
         center = savgol(center, smoothing.window, smoothing.order)
-    width = 1.8 if arm.m == RL_ONLY else 1.3
+    width = 1.8 if arm.name == RL_NAME else 1.3
     ax.plot(steps, center, color=arm.color, linestyle=arm.dashes, linewidth=width)
 
 
@@ -183,35 +220,44 @@ def _draw_legend(ax: Axes, arms: Sequence[Arm]) -> None:
     )
 
 
-def _arm_label(m: str, runs: pd.DataFrame, with_rl: bool) -> str:
+def _arm_label(name: str, m: str, runs: pd.DataFrame, with_rl: bool) -> str:
     counts = [] if m == RL_ONLY else [f"{_span(_last(runs, IL_UPDATES))} IL"]
     if with_rl:
         counts.append(f"{_span(_last(runs, RL_UPDATES))} RL")
-    name = "RL only" if m == RL_ONLY else f"m = {m}"
     return f"{name} ({', '.join(counts)})" if counts else name
 
 
-def _missing(spec: FigureSpec, panel: PanelConfig) -> list[MissingRun]:
-    return [run for run in spec.missing if panel.holds(run.task, run.method, run.separation, run.m)]
+def _missing(spec: FigureSpec, panel: PanelConfig, arms: Sequence[Arm]) -> list[PlannedRun]:
+    """Return the planned runs of a panel that are not in its arms."""
+    shown = {run for arm in arms for run in zip(*(arm.runs[name] for name in ("method", "m", "seed")), strict=True)}
+    planned = [run for run in spec.planned if panel.holds(run.task, run.method, run.separation, run.m)]
+    return [run for run in planned if (run.method, str(run.m), run.seed) not in shown]
 
 
-def _facts(arms: Sequence[Arm], missing: Sequence[MissingRun]) -> str:
+def _facts(panel: PanelConfig, arms: Sequence[Arm], missing: Sequence[PlannedRun]) -> str:
     """Return what a panel's lines rest on."""
     runs = pd.concat([arm.runs for arm in arms])
-    env_steps = _span(runs.groupby(["m", "seed"])["env_steps"].max())
+    env_steps = _span(runs.groupby(["method", "m", "seed"])["env_steps"].max())
     seeds = _span(pd.Series([_n_seeds(arm) for arm in arms]))
     amount = f"{seeds} {'seed' if seeds == '1' else 'seeds'}"
     if missing:
         n_runs = sum(_n_seeds(arm) for arm in arms)
         amount = f"{n_runs} of {n_runs + len(missing)} runs"
-    return f"{env_steps} env steps, {amount}, {_span(_last(runs, RL_UPDATES))} RL updates"
+    source = "" if panel.source == COMPUTE else f"Published ({panel.source}): "
+    return f"{source}{env_steps} env steps, {amount}, {_span(_last(runs, RL_UPDATES))} RL updates"
 
 
-def _footnote(spec: FigureSpec, n_seeds: set[int]) -> str:
-    """Return the budget, what is missing, the kind of interval and what was smoothed."""
+def _footnote(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> str:
+    """Return the budget, what is published or missing, the kind of interval and what was smoothed."""
+    n_seeds = {_n_seeds(arm) for arms in panels for arm in arms}
+    both = zip(spec.figure.panels, panels, strict=True)
+    missing = list(dict.fromkeys(run for panel, arms in both for run in _missing(spec, panel, arms)))
     parts = [f"Budget: {spec.budget}."]
-    if spec.missing:
-        parts.append(f"Missing: {_list_missing(spec.missing)}.")
+    for source in dict.fromkeys(panel.source for panel in spec.figure.panels if panel.source != COMPUTE):
+        labels = [panel.label for panel in spec.figure.panels if panel.source == source]
+        parts.append(f"Drawn from the published runs of budget {source}: {', '.join(labels)}.")
+    if missing:
+        parts.append(f"Missing: {_list_missing(missing)}.")
     if n_seeds == {1}:
         parts.append("One seed, no interval.")
     elif min(n_seeds) < MIN_SEEDS:
@@ -223,7 +269,7 @@ def _footnote(spec: FigureSpec, n_seeds: set[int]) -> str:
     return " ".join(parts)
 
 
-def _list_missing(missing: Sequence[MissingRun]) -> str:
+def _list_missing(missing: Sequence[PlannedRun]) -> str:
     if len(missing) > _MISSING_NAMED:
         return f"{len(missing)} of the planned runs"
     arms: dict[str, list[int]] = {}
@@ -234,7 +280,7 @@ def _list_missing(missing: Sequence[MissingRun]) -> str:
 
 def _last(runs: pd.DataFrame, metric: str) -> pd.Series[Any]:
     """Return the final value of a count in every run."""
-    return runs[runs["metric"] == metric].groupby(["m", "seed"])["value"].max()
+    return runs[runs["metric"] == metric].groupby(["method", "m", "seed"])["value"].max()
 
 
 def _span(values: pd.Series[Any]) -> str:
@@ -246,11 +292,12 @@ def _n_seeds(arm: Arm) -> int:
     return int(arm.runs["seed"].nunique())
 
 
-def _palette(name: str, n: int) -> list[str]:
+def _palette(plot: PlotConfig, field: Literal["palette", "control_palette"], n: int) -> list[str]:
+    name = getattr(plot, field)
     try:
         return list(sns.color_palette(name, n).as_hex())
     except ValueError:
-        raise InputError("plot", field="palette", expected="a palette of seaborn", got=repr(name)) from None
+        raise InputError("plot", field=field, expected="a palette of seaborn", got=repr(name)) from None
 
 
 def _style(font_size: float) -> dict[Any, Any]:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from inril.config import FigureConfig, FigureSpec, MissingRun, PlotConfig, SmoothingConfig
+from inril.config import Control, FigureConfig, FigureSpec, PlannedRun, PlotConfig, SmoothingConfig
 from inril.errors import InputError
 from inril.report import aggregate, figures
 
@@ -16,7 +16,7 @@ WriteRun = Callable[..., Path]
 def build(write_run: WriteRun, config: FigureConfig, tmp_path: Path, n_seeds: int) -> Path:
     table = tmp_path / "fig.csv"
     runs = [write_run(m, seed) for m in ("inf", "10", "2") for seed in range(n_seeds)]
-    aggregate.run(config.table(), runs, table)
+    aggregate.run(config.table("fig"), runs, tmp_path / "published", table)
     return table
 
 
@@ -125,22 +125,81 @@ def test_table_of_another_figure_is_refused(write_run: WriteRun, figure_config: 
         figures.run(FigureSpec(budget="smoke", figure=other), table, [tmp_path / "fig.pdf"])
 
 
-def missing(m: int, seed: int) -> MissingRun:
-    return MissingRun(task="hopper", method="dppo", separation="surgery", m=m, seed=seed)
+def planned(*arms: tuple[int | str, int], **changed: str) -> list[PlannedRun]:
+    run = {"task": "hopper", "method": "dppo", "separation": "surgery"} | changed
+    return [PlannedRun.model_validate(run | {"m": m, "seed": seed}) for m, seed in arms]
 
 
 def test_partial_figure_says_how_many_runs_it_shows_and_which_are_missing(
     write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path
 ) -> None:
     table = build(write_run, figure_config, tmp_path, n_seeds=2)
-    runs = (missing(2, 2), missing(5, 0), missing(5, 1))
-    text = texts(drawn(FigureSpec(budget="smoke", figure=figure_config, missing=runs), table))
+    runs = planned((2, 0), (2, 1), (2, 2), (5, 0), (5, 1), (10, 0), (10, 1))
+    runs += planned(("inf", 0), ("inf", 1), separation="none")
+    text = texts(drawn(FigureSpec(budget="smoke", figure=figure_config, planned=runs), table))
     assert " env steps, 6 of 9 runs, " in text
     assert "Missing: hopper dppo m = 2 (seed 2), hopper dppo m = 5 (seed 0, 1)." in text.replace("\n", " ")
 
 
 def test_many_missing_runs_are_counted(write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path) -> None:
     table = build(write_run, figure_config, tmp_path, n_seeds=1)
-    runs = tuple(missing(m, 0) for m in range(3, 10))
-    text = texts(drawn(FigureSpec(budget="smoke", figure=figure_config, missing=runs), table))
+    runs = planned(*((m, 1) for m in range(3, 10)))
+    text = texts(drawn(FigureSpec(budget="smoke", figure=figure_config, planned=runs), table))
     assert "Missing: 7 of the planned runs." in text
+
+
+def with_lift(figure_config: FigureConfig, **changed: object) -> FigureConfig:
+    lift = figure_config.panels[0].model_copy(update={"label": "b", "title": "Lift", "task": "lift", **changed})
+    return figure_config.model_copy(update={"panels": (figure_config.panels[0], lift)})
+
+
+def test_panel_without_runs_says_so(write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path) -> None:
+    table = build(write_run, figure_config, tmp_path, n_seeds=1)
+    both = with_lift(figure_config)
+    runs = planned((2, 0), task="lift")
+    figure = drawn(FigureSpec(budget="smoke", figure=both, planned=runs), table)
+    empty = [ax for ax in figure.axes if "not run" in [text.get_text() for text in ax.texts]]
+    assert [(len(ax.lines), ax.get_legend()) for ax in empty] == [(0, None), (0, None)]
+    assert "Missing: lift dppo m = 2 (seed 0)." in texts(figure).replace("\n", " ")
+
+
+def test_published_panel_is_marked(write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path) -> None:
+    computed = with_lift(figure_config)
+    runs = [write_run(m, task=task) for m in ("2", "inf") for task in ("hopper", "lift")]
+    elsewhere = tmp_path / "published" / "workstation" / "fig.csv"
+    elsewhere.parent.mkdir(parents=True)
+    aggregate.run(computed.table("fig"), runs, tmp_path, elsewhere)
+    both, table = with_lift(figure_config, source="workstation"), tmp_path / "fig.csv"
+    aggregate.run(both.table("fig"), [path for path in runs if "hopper" in path.name], tmp_path / "published", table)
+    text = texts(drawn(FigureSpec(budget="smoke", figure=both), table)).replace("\n", " ")
+    assert "Published (workstation): 4,000 env steps" in text
+    assert "Drawn from the published runs of budget workstation: b." in text
+
+
+def test_panel_may_show_metrics_of_its_own(write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path) -> None:
+    both = with_lift(figure_config, metrics=("train/n_rl_updates", "probe_holdout/il_loss"))
+    table = tmp_path / "fig.csv"
+    aggregate.run(both.table("fig"), [write_run(task=task) for task in ("hopper", "lift")], tmp_path, table)
+    figure = drawn(FigureSpec(budget="smoke", figure=both), table)
+    names = [ax.get_ylabel() for ax in figure.axes]
+    assert names == ["Return", "train/n_rl_updates", "IL loss (held out)", ""]
+
+
+def test_panels_wrap(write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path) -> None:
+    both = with_lift(figure_config).model_copy(update={"columns": 1})
+    table = tmp_path / "fig.csv"
+    aggregate.run(both.table("fig"), [write_run(task=task) for task in ("hopper", "lift")], tmp_path, table)
+    figure = drawn(FigureSpec(budget="smoke", figure=both), table)
+    assert [ax.get_subplotspec().rowspan.start for ax in figure.axes if ax.get_title("left")] == [0, 2]
+
+
+def test_controls_are_lines_of_their_own(write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path) -> None:
+    control = Control(method="dppo_noise", m=10, title="noise")
+    panel = figure_config.panels[0].model_copy(update={"controls": (control,)})
+    config = figure_config.model_copy(update={"panels": (panel,)})
+    runs = [write_run("inf"), write_run("10"), write_run("10", method="dppo_noise")]
+    table = tmp_path / "fig.csv"
+    aggregate.run(config.table("fig"), runs, tmp_path, table)
+    figure = drawn(FigureSpec(budget="smoke", figure=config), table)
+    assert "RL only\nm = 10 (10 IL)\nnoise (10 IL)" in texts(figure)
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 3
