@@ -39,6 +39,8 @@ except InputError as error:
 EXECUTION = PROJECT.root.execution
 THREADS = max(PROJECT.root.torch_threads, EXECUTION.sim_threads)
 GPUS = int(EXECUTION.device == "cuda")
+# <budget>/<figure>.csv, a part of the repository. Among the resources as well, since paths are the machine's.
+PUBLISHED = Path(BASE, "published", "tables")
 
 
 wildcard_constraints:

@@ -32,6 +32,7 @@ rule table:
     resources:
         mem_mb=growing(1000),
         runtime=10,
+        published=str(PUBLISHED),
     params:
         spec=lambda w: project(w.budget)
         .figure(w.figure)
@@ -41,7 +42,7 @@ rule table:
         numerics=versions("report"),
     shell:
         "python -m inril aggregate --config {params.spec:q} --metrics {input:q} "
-        "--published {PUBLISHED:q} --out {output:q} &> {log:q}"
+        "--published {resources.published:q} --out {output:q} &> {log:q}"
 
 
 rule figure:

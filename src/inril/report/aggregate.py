@@ -105,9 +105,10 @@ def build_table(
     expected = "; or ".join(_describe(panel) for panel in spec.panels if panel.source == COMPUTE)
     for path in runs.keys() - placed:
         raise InputError(path, expected=f"a run of a panel: {expected}", got=_identity(runs[path]))
-    if not sum(map(len, parts)):
+    shown = [part for part in parts if not part.empty]
+    if not shown:
         raise InputError("--metrics", field=spec.figure, expected="a run of any panel", got="none")
-    return pd.concat(parts, ignore_index=True)[list(TABLE_COLUMNS)]
+    return pd.concat(shown, ignore_index=True)[list(TABLE_COLUMNS)]
 
 
 def belongs(frame: pd.DataFrame, panel: PanelRuns) -> bool:
