@@ -14,9 +14,6 @@ from inril.project import Project
 
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
 PRETRAIN = str(paths.pretrain("{budget}", "{task}", "{policy}", "{seed}"))
-PUBLISHED = Path(
-    BASE, "published", "tables"
-)  # <budget>/<figure>.csv, a part of the repository
 FINETUNE = str(
     paths.finetune("{budget}", "{task}", "{method}", "{separation}", "{m}", "{seed}")
 )
@@ -63,7 +60,12 @@ def runs_of(figure, budget):
 
 def arms(figure, budget=PROJECT.budget_name):
     """Return the wildcards of the runs that a figure is computed from."""
-    return [run._asdict() | {"budget": budget} for run in runs_of(figure, budget)]
+    runs = runs_of(figure, budget)
+    if not runs and not published_of(figure, budget):
+        raise SystemExit(
+            f"error: figure {figure} of budget {budget}: expected a complete run, got none"
+        )
+    return [run._asdict() | {"budget": budget} for run in runs]
 
 
 def drawn():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inril import paths
-from inril.config import DEFAULT_BUDGET
+from inril.config import COMPUTE, DEFAULT_BUDGET
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.project import Project, read_yaml
@@ -26,6 +26,7 @@ from inril.published import MIRROR, PROVENANCE, adopt, is_unfinished, read_recor
 
 REMOTE = "published"
 STORE = Path("published")
+TABLES = STORE / "tables"  # of budgets whose runs others' figures show; read without a pull
 # Whose outputs a phase publishes. The figures of the default budget also stand at the top of results/.
 _RULES = {
     "demos": {"demos"},
@@ -69,8 +70,9 @@ def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: floa
     stages = _stages(budgets)
     budgets = list(dict.fromkeys(stage.budget for stage in stages))
     published = _fetch_published()
-    for budget in budgets:
+    for budget in _sources_first(budgets):
         _draw(budget, figures)
+        _share_tables(budget, figures)
     for stage in stages:
         record(stage.budget, stage.phase, figures)
     # DVC refuses to pull anything while one stage has never been recorded: those of other budgets are, as empty.
@@ -209,6 +211,29 @@ def _fetch_published() -> list[str]:
     return stages
 
 
+def _sources_first(budgets: Sequence[str]) -> list[str]:
+    """Sort budgets so that one whose published runs another one shows comes before it."""
+    return sorted(budgets, key=lambda budget: budget not in _sources())
+
+
+@cache
+def _sources() -> frozenset[str]:
+    """Return the budgets whose published runs figures of others show."""
+    projects = [_project(budget) for budget in _project(DEFAULT_BUDGET).budgets]
+    panels = (
+        panel for project in projects for figure in project.root.figures for panel in project.figure(figure).panels
+    )
+    return frozenset(panel.source for panel in panels) - {COMPUTE}
+
+
+def _share_tables(budget: str, figures: Sequence[str]) -> None:
+    """Copy the tables behind a budget's figures to where those of others look for them."""
+    if budget in _sources():
+        for figure in _named(budget, figures, complete=True):
+            table = paths.figure(budget, figure, "csv")
+            write_atomically(TABLES / budget / table.name, table.read_bytes())
+
+
 def _draw(budget: str, figures: Sequence[str]) -> None:
     """Draw the figures of the runs that are there; no other job is started for them."""
     targets = _targets(budget, figures, complete=True)
@@ -246,14 +271,20 @@ def _weights(outputs: Sequence[Path]) -> Iterator[Path]:
 
 def _targets(budget: str, figures: Sequence[str], complete: bool) -> list[str]:
     """Return the figures whose plan covers all that is published; `complete`: only those that have a run to show."""
-    project = _project(budget)
-    named = [
-        figure
-        for figure in figures or project.root.figures
-        if not complete or paths.complete(budget, project.runs(figure))
-    ]
+    named = _named(budget, figures, complete)
     at_top = [f"results/{figure}.pdf" for figure in named] if budget == DEFAULT_BUDGET else []
     return at_top or [str(paths.figure(budget, figure, "pdf")) for figure in named]
+
+
+def _named(budget: str, figures: Sequence[str], complete: bool) -> list[str]:
+    """Return the chosen figures, all of them if none is named; `complete`: that have a run to show."""
+    project = _project(budget)
+
+    def has_runs(figure: str) -> bool:
+        tables = (TABLES / panel.source / f"{figure}.csv" for panel in project.figure(figure).panels)
+        return bool(paths.complete(budget, project.runs(figure))) or any(table.exists() for table in tables)
+
+    return [figure for figure in figures or project.root.figures if not complete or has_runs(figure)]
 
 
 def _place(budget: str, output: Path) -> Path:

@@ -269,7 +269,7 @@ def test_command_prints_the_table_once(scene: Scene, capsys: pytest.CaptureFixtu
 
 
 def test_unknown_figure_is_refused(scene: Scene) -> None:
-    with pytest.raises(InputError, match="figure: expected one of fig8, gym, got 'fig9'"):
+    with pytest.raises(InputError, match="figure: expected one of fig5, fig6, fig8, gym, got 'fig9'"):
         figure_status(scene.project, "fig9", scene.results)
 
 

@@ -60,11 +60,13 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".dvc").mkdir()
     for file in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml"):
         shutil.copy(ROOT / file, root / file)
-    for file in ("Snakefile", "environment.yml"):
+    (root / "published" / "tables").mkdir(parents=True)
+    for file in ("Snakefile", "environment.yml", "published/tables/README.md"):
         shutil.copy(ROOT / file, root / file)
     edit(root / "dvc.yaml", r"foreach: \[.*\]", "foreach: [smoke]")
     edit(root / "src" / "inril" / "config.py", "^DEFAULT_BUDGET = .*", 'DEFAULT_BUDGET = "smoke"')
     edit(root / "config" / "config.yaml", "^budget: laptop", "budget: smoke")
+    edit(root / "config" / "config.yaml", r"^  fig5:(.*\n)+?(?=  fig8:)", "")
     edit(root / "config" / "config.yaml", r"^  gym:(.*\n)+?(?=\nplot:)", "")
     git(root, "init", "--quiet")
     make(root, "snakemake", "--cores", "2", "results/fig8.pdf")
