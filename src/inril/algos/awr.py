@@ -6,9 +6,9 @@ form of the DPPO reference, but for the errors of its critic (docs/deviations.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,15 +17,12 @@ from torch.nn import functional as F
 from inril.algos.base import Info, Update
 from inril.algos.experience import Experience, make_experience
 from inril.algos.gae import gae
-from inril.algos.networks import Networks
+from inril.algos.off_policy import OffPolicy
 from inril.algos.ppo_loss import normalize_advantage
 from inril.config import AWRConfig, FinetuneConfig
-from inril.envs.base import BatchedEnv
-from inril.policies.chain_sampler import ChainSampler
-from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise, evaluation_std, training_std
+from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
-from inril.seeding import subseed, torch_stream
-from inril.types import FloatArray
+from inril.seeding import subseed
 
 _ROWS_AT_A_TIME = 8192  # observations whose values are computed at once; no influence on results
 
@@ -57,8 +54,8 @@ def advantage_weights(advantage: Tensor, factor: float, max_weight: float) -> Te
     return (factor * normalize_advantage(advantage)).exp().clamp(max=max_weight)
 
 
-class AWR:
-    """AWR on a pre-trained diffusion policy, all of whose denoising steps are trained; see `Algorithm`.
+class AWR(OffPolicy):
+    """AWR on a pre-trained diffusion policy; see `OffPolicy`.
 
     Args:
         config: hyper-parameters.
@@ -69,85 +66,44 @@ class AWR:
         seed: of the run.
     """
 
+    config: AWRConfig
+
     def __init__(
         self, config: AWRConfig, policy: DiffusionPolicy, value: MLP, experience: Experience, n_updates: int, seed: int
     ) -> None:
-        self.config, self.policy, self.experience = config, policy, experience
-        self.n_updates, self.seed = n_updates, seed
-        self.actor, self.value = policy.denoiser, value.to(policy.normalizer.device)
-        self.networks = Networks(
-            {"actor": self.actor, "critic": self.value}, lr={"actor": config.actor_lr, "critic": config.critic_lr}
+        self.value = value
+        super().__init__(
+            config,
+            policy,
+            experience,
+            n_updates,
+            seed,
+            actor=policy.denoiser,
+            critics={"critic": self.value},
+            followers={},
+            acting=("actor",),
         )
-        schedule = policy.schedule
-        self.explore = ChainSampler(policy.denoisers(), schedule, training_std(schedule, config.min_sampling_std))
-        self.exploit = ChainSampler(policy.denoisers(), schedule, evaluation_std(schedule))
-
-    def collect(self, env: BatchedEnv, itr: int) -> Info:
-        """Run S chunks in every environment into the replay buffer."""
-        return self.experience.collect(env, itr, partial(self._chunks, self.explore))
 
     def updates(self, itr: int) -> Iterator[Update]:
         """Yield all steps of the critic towards fixed targets, then all steps of the actor with its new advantages."""
-        generator = torch_stream(self.seed, "minibatch", itr)
+        batches, noise = self.stream("minibatch", itr), self.stream("actor_noise", itr)
         replay, size = self.experience.replay, self.config.batch_size
         buffer = self._evaluated()
         for _ in range(self.n_updates // self.config.actor_steps_per_critic_step):
-            position = replay.positions(generator, size)
+            position = replay.positions(batches, size)
             yield self.networks.update("critic", partial(self._critic_backward, buffer, position))
         if itr <= self.config.critic_warmup_itr:
             return
         buffer = self._evaluated()
         for _ in range(self.n_updates):
-            position = replay.positions(generator, size)
-            yield self.networks.update("actor", partial(self._actor_backward, buffer, position, generator))
-
-    def il_parameters(self) -> Sequence[Tensor]:
-        """The whole denoiser."""
-        return list(self.actor.parameters())
-
-    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
-        """Denoising loss over all steps, as in pre-training."""
-        return self.policy.bc_loss(obs, chunk, generator)
+            obs, chunk, weight = self._weighted(buffer, replay.positions(batches, size))
+            yield self.networks.update("actor", partial(self.actor_backward, obs, chunk, noise, weight))
 
     def rl_loss(self, size: int, half: int, generator: torch.Generator) -> Tensor:
-        """The actor's loss on part of the replay buffer."""
+        """Loss of imitating part of the replay buffer, weighted as it is now."""
         position = self.experience.replay.half_positions(generator, size, half)
-        return self._actor_loss(self._evaluated(), position, generator)
-
-    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
-        """The imitation loss; all steps are fine-tuned, so there is but one."""
-        loss = self.il_loss(obs, chunk, generator).item()
-        return {"il_loss": loss, "il_loss_all_steps": loss}
-
-    @torch.no_grad()
-    def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
-        """Chunks with evaluation noise, in raw units."""
-        chunk = self._chunks(self.exploit, self.experience.normalized(obs), generator)
-        return self.policy.normalizer.denormalize_action(chunk).double().cpu().numpy()
-
-    def policy_state(self) -> dict[str, Tensor]:
-        """The policy."""
-        return self.policy.state_dict()
-
-    def acting_state(self) -> dict[str, Tensor]:
-        """The denoiser."""
-        return self.actor.state_dict()
-
-    def load_acting_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `acting_state` returned."""
-        self.actor.load_state_dict(state)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return networks, optimisers and experience."""
-        return {**self.networks.state_dict(), "experience": self.experience.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.networks.load_state_dict(state)
-        self.experience.load_state_dict(state["experience"])
-
-    def _chunks(self, sampler: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
-        return sampler.chunks(obs, self.policy.chunk_shape, generator, self.config.randn_clip)
+        obs, chunk, weight = self._weighted(self._evaluated(), position)
+        return self.actor_loss(obs, chunk, generator, weight)
 
     @torch.no_grad()
     def _evaluated(self) -> Evaluated:
@@ -173,17 +129,11 @@ class AWR:
         loss.backward()
         return {"value_loss": loss.item()}
 
-    def _actor_backward(self, buffer: Evaluated, position: Tensor, generator: torch.Generator) -> Info:
-        loss = self._actor_loss(buffer, position, generator)
-        loss.backward()
-        return {"actor_loss": loss.item()}
-
-    def _actor_loss(self, buffer: Evaluated, position: Tensor, generator: torch.Generator) -> Tensor:
+    def _weighted(self, buffer: Evaluated, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations, chunks and weights of what lies at `position` (B,)."""
         position = position.to(buffer.obs.device)
         weight = advantage_weights(buffer.advantage[position], self.config.advantage_factor, self.config.max_weight)
-        chunk = buffer.chunk[position]
-        t, eps = draw_noise(chunk, self.policy.schedule.denoising_steps, generator)
-        return denoising_loss(self.actor, self.policy.schedule, buffer.obs[position], chunk, t, eps, weight)
+        return buffer.obs[position], buffer.chunk[position], weight
 
 
 def make_awr(config: FinetuneConfig, policy: DiffusionPolicy) -> AWR:

@@ -11,27 +11,24 @@ the form of the DPPO reference.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inril.algos.base import Info, Update
 from inril.algos.experience import Experience, make_experience
-from inril.algos.networks import Networks
+from inril.algos.off_policy import OffPolicy
 from inril.config import FinetuneConfig, IDQLConfig
 from inril.data.chunks import ChunkDataset, DemoBatch
-from inril.envs.base import BatchedEnv
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import TwinQ
-from inril.policies.diffusion import DiffusionPolicy, evaluation_std, training_std
+from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.ema import update_ema
 from inril.policies.mlp import MLP
-from inril.seeding import subseed, torch_stream
+from inril.seeding import subseed
 from inril.train.replay import Transitions
-from inril.types import FloatArray
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:
@@ -46,8 +43,8 @@ def expectile_loss(error: Tensor, expectile: float) -> Tensor:
     return (torch.where(error > 0, expectile, 1 - expectile) * error.square()).mean()
 
 
-class IDQL:
-    """IDQL on a pre-trained diffusion policy, all of whose denoising steps are trained; see `Algorithm`.
+class IDQL(OffPolicy):
+    """IDQL on a pre-trained diffusion policy; see `OffPolicy`.
 
     Args:
         config: hyper-parameters.
@@ -60,6 +57,8 @@ class IDQL:
         seed: of the run.
     """
 
+    config: IDQLConfig
+
     def __init__(
         self,
         config: IDQLConfig,
@@ -71,99 +70,50 @@ class IDQL:
         n_updates: int,
         seed: int,
     ) -> None:
-        self.config, self.policy, self.experience, self.demos = config, policy, experience, demos
-        self.n_updates, self.seed = n_updates, seed
-        device = policy.normalizer.device
-        self.actor, self.q, self.value = policy.denoiser, q.to(device), value.to(device)
-        self.q_target = copy.deepcopy(self.q)
-        self.networks = Networks(
-            {"actor": self.actor, "critic": self.q, "critic_target": self.q_target, "value": self.value},
-            lr={"actor": config.actor_lr, "critic": config.critic_lr, "value": config.critic_lr},
+        self.q, self.q_target, self.value, self.demos = q, copy.deepcopy(q), value, demos
+        super().__init__(
+            config,
+            policy,
+            experience,
+            n_updates,
+            seed,
+            actor=policy.denoiser,
+            critics={"critic": self.q, "value": self.value},
+            followers={"critic_target": self.q_target},
+            acting=("actor", "critic_target"),
         )
-        schedule = policy.schedule
-        self.explore = ChainSampler(policy.denoisers(), schedule, training_std(schedule, config.min_sampling_std))
-        self.exploit = ChainSampler(policy.denoisers(), schedule, evaluation_std(schedule))
-
-    def collect(self, env: BatchedEnv, itr: int) -> Info:
-        """Run S chunks in every environment into the replay buffer."""
-        return self.experience.collect(env, itr, self._explore)
 
     def updates(self, itr: int) -> Iterator[Update]:
         """Yield the steps of value, critic and actor on one batch after the other."""
-        generator = torch_stream(self.seed, "minibatch", itr)
+        batches, demo_batches, noise = (
+            self.stream(purpose, itr) for purpose in ("minibatch", "demo_minibatch", "actor_noise")
+        )
         for _ in range(self.n_updates):
-            batch = self.experience.replay.sample(generator, self.config.batch_size)
+            batch = self.experience.replay.sample(batches, self.config.batch_size)
             yield self.networks.update("value", partial(self._value_backward, batch))
             yield self.networks.update("critic", partial(self._critic_backward, batch))
             update_ema(self.q_target, self.q, 1 - self.config.target_rate)
             if self.config.train_actor and itr > self.config.critic_warmup_itr:
-                imitated = self._imitated(batch, generator)
-                yield self.networks.update("actor", partial(self._actor_backward, imitated, generator))
+                imitated = self._imitated(batch, demo_batches)
+                yield self.networks.update("actor", partial(self.actor_backward, *imitated, noise))
 
-    def il_parameters(self) -> Sequence[Tensor]:
-        """The whole denoiser."""
-        return list(self.actor.parameters())
-
-    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
-        """Denoising loss over all steps, as in pre-training."""
-        return self.policy.bc_loss(obs, chunk, generator)
-
-    def rl_loss(self, size: int, half: int, generator: torch.Generator) -> Tensor:
-        """The actor's loss on part of the replay buffer."""
-        batch = self.experience.replay.sample_half(generator, size, half)
-        return self.policy.bc_loss(batch.obs, batch.chunk, generator)
-
-    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
-        """The imitation loss; all steps are fine-tuned, so there is but one."""
-        loss = self.il_loss(obs, chunk, generator).item()
-        return {"il_loss": loss, "il_loss_all_steps": loss}
-
-    @torch.no_grad()
-    def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
-        """Of M chunks drawn with evaluation noise the one with the highest value, in raw units."""
-        normalized = self.experience.normalized(obs)
-        chunks = self._propose(self.exploit, normalized, generator)
-        best = self._values_of(normalized, chunks).argmax(dim=1)
-        chunk = chunks[torch.arange(len(best), device=best.device), best]
-        return self.policy.normalizer.denormalize_action(chunk).double().cpu().numpy()
-
-    def policy_state(self) -> dict[str, Tensor]:
-        """The policy alone: a file of it proposes, and does not choose."""
-        return self.policy.state_dict()
-
-    def acting_state(self) -> dict[str, Tensor]:
-        """The denoiser and the critic that chooses."""
-        return self._acting.state_dict()
-
-    def load_acting_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `acting_state` returned."""
-        self._acting.load_state_dict(state)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return networks, optimisers and experience."""
-        return {**self.networks.state_dict(), "experience": self.experience.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.networks.load_state_dict(state)
-        self.experience.load_state_dict(state["experience"])
-
-    @property
-    def _acting(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"actor": self.actor, "q_target": self.q_target})
-
-    def _explore(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+    def explore(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one of M chunks, those better than the average (Q > V) with the larger weight."""
-        chunks = self._propose(self.explore, obs, generator)
+        chunks = self._propose(self.training_chain, obs, generator)
         better = self._values_of(obs, chunks) > self.value(obs)
         weight = torch.where(better, self.config.explore_weight, 1 - self.config.explore_weight)
         chosen = torch.multinomial(weight.cpu(), 1, generator=generator).squeeze(1).to(obs.device)
         return chunks[torch.arange(len(chosen), device=obs.device), chosen]
 
-    def _propose(self, sampler: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
+    def exploit(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Of M chunks drawn with evaluation noise take the one with the highest value."""
+        chunks = self._propose(self.evaluation_chain, obs, generator)
+        best = self._values_of(obs, chunks).argmax(dim=1)
+        return chunks[torch.arange(len(best), device=best.device), best]
+
+    def _propose(self, chain: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw M chunks (E, M, Tp, Da) for each observation (E, Do)."""
-        repeated = obs.repeat_interleave(self.config.n_samples, dim=0)
-        chunks = sampler.chunks(repeated, self.policy.chunk_shape, generator, self.config.randn_clip)
+        chunks = self.draw(chain, obs.repeat_interleave(self.config.n_samples, dim=0), generator)
         return chunks.view(len(obs), self.config.n_samples, *self.policy.chunk_shape)
 
     def _values_of(self, obs: Tensor, chunks: Tensor) -> Tensor:
@@ -187,11 +137,6 @@ class IDQL:
         loss = self.q.loss(batch.obs, batch.chunk, target)
         loss.backward()
         return {"critic_loss": loss.item()}
-
-    def _actor_backward(self, batch: DemoBatch, generator: torch.Generator) -> Info:
-        loss = self.policy.bc_loss(batch.obs, batch.action_chunk, generator)
-        loss.backward()
-        return {"actor_loss": loss.item()}
 
     def _imitated(self, batch: Transitions, generator: torch.Generator) -> DemoBatch:
         """What the actor imitates: the batch, a part of it exchanged for demonstrations where the control asks so."""

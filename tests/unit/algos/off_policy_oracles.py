@@ -91,5 +91,19 @@ def learn(algorithm: Any, itr: int) -> list[str]:
     return names
 
 
+def batches_of(algorithm: Any) -> list[Tensor]:
+    """Positions in the replay buffer that an iteration draws."""
+    replay, drawn = algorithm.experience.replay, []
+    draw = replay.positions
+
+    def watched(generator: torch.Generator, size: int) -> Tensor:
+        drawn.append(draw(generator, size))
+        return drawn[-1]
+
+    replay.positions = watched
+    learn(algorithm, 1)
+    return drawn
+
+
 def weights(algorithm: Any) -> list[Tensor]:
     return [p.detach().clone() for network in algorithm.networks.networks.values() for p in network.parameters()]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from off_policy_oracles import Adam, denoising_errors, learn, to_double, weights
+from off_policy_oracles import Adam, batches_of, denoising_errors, learn, to_double, weights
 from oracles import double_sum
 from toy_env import ToyEnv
 
@@ -121,20 +121,20 @@ def test_iterations_are_those_of_the_formulas_parameter_by_parameter(
     obs, chunk = rows.obs.flatten(0, 1), rows.chunk.flatten(0, 1)
     for itr in (1, 2):
         learn(awr, itr)
-        generator = torch_stream(0, "minibatch", itr)
+        batches, noise = torch_stream(0, "minibatch", itr), torch_stream(0, "actor_noise", itr)
         v, advantage = brute_force(awr, value)
         target = torch.from_numpy(v + 0.6 * advantage).flatten()
         for _ in range(3):
-            i = torch.randint(48, (10,), generator=generator)
+            i = torch.randint(48, (10,), generator=batches)
             value_adam.minimise(torch.stack([(value(obs[j : j + 1])[0, 0] - target[j]) ** 2 for j in i]).mean())
         if itr <= critic_warmup_itr:
             continue
         new_advantage = torch.from_numpy(0.6 * brute_force(awr, value)[1]).flatten()
         for _ in range(6):
-            i = torch.randint(48, (10,), generator=generator)
+            i = torch.randint(48, (10,), generator=batches)
             a = new_advantage[i]
             weight = torch.exp(2 * (a - a.mean()) / (a.std() + 1e-8)).clamp(max=4)
-            errors = denoising_errors(actor, awr.policy.schedule, obs[i], chunk[i], generator)
+            errors = denoising_errors(actor, awr.policy.schedule, obs[i], chunk[i], noise)
             actor_adam.minimise((weight * errors).mean())
     expected = [p for net in (actor, value) for p in net.parameters()]
     for got, wanted, start in zip(weights(awr), expected, before, strict=True):
@@ -154,7 +154,7 @@ def test_critic_tells_observations_apart(make: Make) -> None:
 
 def test_every_transition_can_be_drawn(make: Make) -> None:
     awr = make(n_collected=5, n_updates=100)
-    drawn = torch.cat([update.backward.args[1] for update in awr.updates(1)])  # type: ignore[attr-defined]
+    drawn = torch.cat(batches_of(awr))
     assert drawn.unique().tolist() == list(range(48))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from off_policy_oracles import Adam, denoising_errors, end_of_chain, follow, learn, to_double, weights
+from off_policy_oracles import Adam, batches_of, denoising_errors, end_of_chain, follow, learn, to_double, weights
 from torch import Tensor, nn
 from toy_env import ToyEnv
 
@@ -88,20 +88,22 @@ class Oracle:
         return chunk.detach()
 
     def iteration(self, itr: int, n_updates: int, actor_learns: bool = True) -> None:
-        generator = torch_stream(0, "minibatch", itr)
+        batches, critic_noise, actor_noise = (
+            torch_stream(0, purpose, itr) for purpose in ("minibatch", "critic_noise", "actor_noise")
+        )
         for _ in range(n_updates):
-            i = torch.randint(len(self.obs), (10,), generator=generator)
+            i = torch.randint(len(self.obs), (10,), generator=batches)
             with torch.no_grad():
-                action = end_of_chain(self.actor_target, self.schedule, self.next_obs[i], 0.1, generator)
+                action = end_of_chain(self.actor_target, self.schedule, self.next_obs[i], 0.1, critic_noise)
                 value = torch.minimum(*self.both(self.q_target, self.next_obs[i], action))
                 y = self.reward[i] + 0.9 * torch.where(self.terminated[i] == 1, 0.0, value)
             self.critic_adam.minimise(
                 sum(((v - y) ** 2).mean() for v in self.both(self.q, self.obs[i], self.chunk[i]))  # type: ignore[arg-type]
             )
-            i = torch.randint(len(self.obs), (10,), generator=generator)
+            i = torch.randint(len(self.obs), (10,), generator=batches)
             self.chunk[i] = self.improve(self.obs[i], self.chunk[i])
             if actor_learns:
-                errors = denoising_errors(self.actor, self.schedule, self.obs[i], self.chunk[i], generator)
+                errors = denoising_errors(self.actor, self.schedule, self.obs[i], self.chunk[i], actor_noise)
                 self.actor_adam.minimise(errors.mean())
             follow(self.q_target, self.q, 0.1)
             follow(self.actor_target, self.actor, 0.1)
@@ -119,7 +121,7 @@ def test_iterations_are_those_of_the_formulas_parameter_by_parameter(
     oracle.iteration(1, 3, actor_learns=not critic_warmup_itr)
     learn(dipo, 2)
     oracle.iteration(2, 3)
-    expected = [p for net in (oracle.actor, oracle.actor_target, oracle.q, oracle.q_target) for p in net.parameters()]
+    expected = [p for net in (oracle.actor, oracle.q, oracle.actor_target, oracle.q_target) for p in net.parameters()]
     for value, wanted, start in zip(weights(dipo), expected, before, strict=True):
         torch.testing.assert_close(value, wanted, atol=1e-10, rtol=1e-8)
         assert not torch.equal(value, start)
@@ -155,7 +157,6 @@ def test_improved_chunks_lie_in_the_buffer_where_they_were_drawn(make: Make) -> 
     learn(dipo, 1)
     generator = torch_stream(0, "minibatch", 1)
     torch.randint(40, (10,), generator=generator)
-    torch.randn(7, 10, 2, 2, generator=generator)
     drawn = torch.randint(40, (10,), generator=generator).unique()
     changed = (chunks(dipo) != before).flatten(1).any(dim=1)
     assert changed.nonzero().flatten().tolist() == drawn.tolist()
@@ -169,6 +170,12 @@ def test_order_of_updates_and_warm_up(make: Make) -> None:
     assert all(torch.equal(value, actor[name]) for name, value in dipo.actor.state_dict().items())
     assert not torch.equal(chunks(dipo), stored)
     assert learn(dipo, 2) == ["critic", "actor"] * 3
+
+
+def test_a_learning_actor_leaves_the_batches_as_they_are(make: Make) -> None:
+    learning, waiting = batches_of(make()), batches_of(make(critic_warmup_itr=1))
+    assert len(learning) == 6
+    assert all(torch.equal(a, b) for a, b in zip(learning, waiting, strict=True))
 
 
 def test_the_target_actor_acts(make: Make) -> None:

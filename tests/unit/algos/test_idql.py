@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from off_policy_oracles import learn, weights
+from off_policy_oracles import batches_of, learn, weights
 from torch import Tensor, nn
 from toy_env import RESET_OBS, ToyEnv
 
@@ -132,7 +132,7 @@ def test_actor_gradient_is_that_of_the_denoising_loss_over_all_steps(make: Make)
     idql = make()
     batch = idql.experience.replay.sample(torch.Generator().manual_seed(1), 10)
     idql.actor.zero_grad()
-    info = idql._actor_backward(idql._imitated(batch, torch.Generator()), torch.Generator().manual_seed(5))
+    info = idql.actor_backward(*idql._imitated(batch, torch.Generator()), torch.Generator().manual_seed(5))
     generator, schedule = torch.Generator().manual_seed(5), idql.policy.schedule
     t = torch.randint(6, (10,), generator=generator)
     eps = torch.randn(batch.chunk.shape, generator=generator)
@@ -149,6 +149,13 @@ def test_order_of_updates_and_warm_up(make: Make) -> None:
     assert learn(make(), 1) == ["value", "critic", "actor"] * 3
     assert learn(make(critic_warmup_itr=1), 1) == ["value", "critic"] * 3
     assert learn(make(critic_warmup_itr=1), 2) == ["value", "critic", "actor"] * 3
+
+
+@pytest.mark.parametrize("changed", [{"train_actor": False}, {"demo_fraction": 0.3}, {"critic_warmup_itr": 1}])
+def test_arms_learn_from_the_same_batches_whatever_their_actors_do(make: Make, changed: dict[str, Any]) -> None:
+    plain, other = batches_of(make()), batches_of(make(**changed))
+    assert len(plain) == 3
+    assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
 
 
 def test_imitation_may_join_the_actor_alone(make: Make) -> None:
@@ -183,7 +190,7 @@ def test_training_explores_with_the_noise_floor_and_evaluation_without(
 
     monkeypatch.setattr(idql, "_propose", watch)
     with torch.no_grad():
-        idql._explore(torch.zeros(4, 2), torch.Generator().manual_seed(0))
+        idql.explore(torch.zeros(4, 2), torch.Generator().manual_seed(0))
     idql.act(np.zeros((4, 2)), torch.Generator().manual_seed(0))
     assert min(used[0]) == pytest.approx(0.1)
     assert used[1][0] == 0
@@ -231,7 +238,7 @@ def test_exploration_draws_better_chunks_more_often(make: Make, monkeypatch: pyt
     monkeypatch.setattr(idql, "_propose", lambda sampler, obs, generator: chunks)
     monkeypatch.setattr(idql, "value", lambda obs: torch.zeros(len(obs), 1))
     monkeypatch.setattr(idql, "_values_of", lambda obs, chunks: torch.tensor([-1.0, 1.0, 2.0]).expand(n, 3))
-    chosen = idql._explore(torch.zeros(n, 2), torch.Generator().manual_seed(0))[:, 0, 0]
+    chosen = idql.explore(torch.zeros(n, 2), torch.Generator().manual_seed(0))[:, 0, 0]
     share = [(chosen == k).float().mean().item() for k in range(3)]
     assert share == pytest.approx([0.3 / 1.7, 0.7 / 1.7, 0.7 / 1.7], abs=0.03)
 
