@@ -39,6 +39,7 @@ Method = Literal[
     "dppo_noise",
     "idql",
     "idql_demos_actor",
+    "idql_demos_both",
     "idql_frozen",
     "idql_noise",
     "dipo",
@@ -53,6 +54,7 @@ ALGORITHMS: dict[Method, str] = {
     "dppo_noise": "dppo",
     "idql": "idql",
     "idql_demos_actor": "idql",
+    "idql_demos_both": "idql",
     "idql_frozen": "idql",
     "idql_noise": "idql",
     "dipo": "dipo",
@@ -370,7 +372,10 @@ class IDQLConfig(OffPolicyBase):
     target_rate: Fraction = Field(description="share by which the target critic moves at each update")
     value_network: NetworkConfig = Field(description="of observations")
     train_actor: bool = Field(True, description="false: the pre-trained policy proposes to the end (control)")
-    demo_fraction: Fraction = Field(0.0, description="demonstrations among what the actor imitates (control)")
+    demo_fraction: Fraction = Field(0.0, description="share of demonstrations in a batch (controls)")
+    demo_buffers: Literal["actor", "both"] = later(
+        "actor", description="in whose batches: the actor's alone; or the critics' too, which then see their rewards"
+    )
 
 
 class DIPOConfig(OffPolicyBase):

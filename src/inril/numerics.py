@@ -15,6 +15,7 @@ VERSIONS = {
     "dppo": 1,
     "bc_loss": 1,
     "idql": 2,
+    "rewarded_demos": 1,
     "dipo": 2,
     "awr": 2,
     "ppo_gaussian": 1,
@@ -30,6 +31,7 @@ _PARTS = {
     "dppo_demoloss": ("dppo", "bc_loss"),
     "dppo_noise": ("dppo", "noise"),
     "idql_demos_actor": ("idql",),
+    "idql_demos_both": ("idql", "rewarded_demos"),
     "idql_frozen": ("idql",),
     "idql_noise": ("idql", "noise"),
 }

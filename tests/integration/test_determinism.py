@@ -25,6 +25,7 @@ METHODS = (
     "dppo_noise",
     "idql",
     "idql_demos_actor",
+    "idql_demos_both",
     "idql_noise",
     "ppo_gaussian",
 )
@@ -55,7 +56,8 @@ def plain_algorithm(cfg: FinetuneConfig, inputs: tiny.Inputs) -> dict[str, Tenso
     demos = split_demos(
         read_demos(inputs.demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=policy.normalizer
     )
-    algorithm = finetune.make_algorithm(cfg, policy, demos)
+    rewarded = finetune.rewarded_demos_of(cfg, inputs.demos, policy)
+    algorithm = finetune.make_algorithm(cfg, policy, demos, rewarded)
     env = make(cfg.task.id, cfg.n_envs, spec.horizon_steps, max_episode_steps=cfg.task.max_episode_steps)
     env_steps = itr = 0
     while env_steps < cfg.env_steps:

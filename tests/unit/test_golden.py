@@ -36,6 +36,7 @@ from inril.config import (
 from inril.data.chunks import split_demos
 from inril.data.demo_file import Demos, Episode, write_demos
 from inril.data.generate import roll_out
+from inril.data.rewarded_demos import read_rewarded_demos
 from inril.data.scripted.attempt import Recipe, attempt
 from inril.envs import make
 from inril.envs.scene import make_scene
@@ -175,6 +176,20 @@ def of_off_policy(method: str) -> Values:
     values["sum_abs_evaluation_action"] = float(np.abs(action).sum())
     env.close()
     return values
+
+
+def of_rewarded_demos() -> Values:
+    episodes = synthetic_demos()[1]
+    shaped = [
+        episode._replace(reward=np.arange(20, dtype=np.float32) + i, terminated=bool(i % 2))
+        for i, episode in enumerate(episodes)
+    ]
+    holdout, normalizer = finetune_config("idql").holdout, spec("idql").build().normalizer
+    with tempfile.TemporaryDirectory() as folder:
+        write_demos(Path(folder) / "demos.hdf5", TASK, shaped, {})
+        demos = read_rewarded_demos(Path(folder) / "demos.hdf5", TASK, 2, holdout, normalizer, 0.5)
+    batch = demos.sample(torch.Generator().manual_seed(0), 64)
+    return {f"sum_abs_{name}": total([array]) for name, array in batch._asdict().items()}
 
 
 def of_scripted() -> Values:
@@ -346,6 +361,7 @@ COMPUTE: dict[str, Callable[[], Values]] = {
     "dppo": lambda: of_algorithm("dppo"),
     "bc_loss": of_bc_loss,
     "idql": lambda: of_off_policy("idql"),
+    "rewarded_demos": of_rewarded_demos,
     "dipo": lambda: of_off_policy("dipo"),
     "awr": lambda: of_off_policy("awr"),
     "scripted": of_scripted,

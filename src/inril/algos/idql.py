@@ -11,7 +11,7 @@ the form of the DPPO reference.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -22,6 +22,7 @@ from inril.algos.experience import Experience, make_experience
 from inril.algos.off_policy import OffPolicy
 from inril.config import FinetuneConfig, IDQLConfig
 from inril.data.chunks import ChunkDataset, DemoBatch
+from inril.data.rewarded_demos import RewardedDemos
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import TwinQ
 from inril.policies.diffusion import DiffusionPolicy
@@ -55,6 +56,7 @@ class IDQL(OffPolicy):
         demos: for the control whose actor also learns from demonstrations at every step.
         n_updates: of each network in an iteration.
         seed: of the run.
+        rewarded_demos: for the control whose critics learn from demonstrations too; None for all others.
     """
 
     config: IDQLConfig
@@ -69,8 +71,11 @@ class IDQL(OffPolicy):
         demos: ChunkDataset,
         n_updates: int,
         seed: int,
+        rewarded_demos: RewardedDemos | None = None,
     ) -> None:
-        self.q, self.q_target, self.value, self.demos = q, copy.deepcopy(q), value, demos
+        self.q, self.q_target, self.value = q, copy.deepcopy(q), value
+        self.demos, self.rewarded_demos = demos, rewarded_demos
+        self.n_demos = round(config.demo_fraction * config.batch_size)
         super().__init__(
             config,
             policy,
@@ -89,7 +94,7 @@ class IDQL(OffPolicy):
             self.stream(purpose, itr) for purpose in ("minibatch", "demo_minibatch", "actor_noise")
         )
         for _ in range(self.n_updates):
-            batch = self.experience.replay.sample(batches, self.config.batch_size)
+            batch = self._seen(self.experience.replay.sample(batches, self.config.batch_size), demo_batches)
             yield self.networks.update("value", partial(self._value_backward, batch))
             yield self.networks.update("critic", partial(self._critic_backward, batch))
             update_ema(self.q_target, self.q, 1 - self.config.target_rate)
@@ -138,26 +143,39 @@ class IDQL(OffPolicy):
         loss.backward()
         return {"critic_loss": loss.item()}
 
+    def _seen(self, batch: Transitions, generator: torch.Generator) -> Transitions:
+        """What critics learn from: the batch, a part of it exchanged for demonstrations where the control asks so."""
+        if self.rewarded_demos is None:
+            return batch
+        return Transitions(*_exchanged(batch, self.rewarded_demos.sample(generator, self.n_demos)))
+
     def _imitated(self, batch: Transitions, generator: torch.Generator) -> DemoBatch:
-        """What the actor imitates: the batch, a part of it exchanged for demonstrations where the control asks so."""
-        n_demos = round(self.config.demo_fraction * len(batch.obs))
-        if not n_demos:
-            return DemoBatch(batch.obs, batch.chunk)
-        demos = self.demos.sample(generator, n_demos)
-        obs = torch.cat([batch.obs[n_demos:], demos.obs])
-        return DemoBatch(obs, torch.cat([batch.chunk[n_demos:], demos.action_chunk]))
+        """What the actor imitates: what critics learn from, with demonstrations where only the actor gets some."""
+        own = DemoBatch(batch.obs, batch.chunk)
+        if self.rewarded_demos is not None or not self.n_demos:
+            return own
+        return DemoBatch(*_exchanged(own, self.demos.sample(generator, self.n_demos)))
 
 
-def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDataset) -> IDQL:
+def _exchanged(batch: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Exchange the first rows of a batch for others, array by array."""
+    return (torch.cat([own[len(other) :], other]) for own, other in zip(batch, others, strict=True))
+
+
+def make_idql(
+    config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDataset, rewarded_demos: RewardedDemos | None = None
+) -> IDQL:
     """Build IDQL for one run, with fresh critics.
 
     Args:
         config: resolved settings of the run.
         policy: pre-trained diffusion policy.
         demos: for the control whose actor also learns from demonstrations at every step.
+        rewarded_demos: for the control whose critics do so too; None for all others.
     """
     algo = config.algo
     assert isinstance(algo, IDQLConfig)
+    assert (algo.demo_buffers == "both") == (rewarded_demos is not None)
     torch.manual_seed(subseed(config.seed, "init"))
     horizon_steps, _ = policy.chunk_shape
     return IDQL(
@@ -169,4 +187,5 @@ def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDatas
         demos=demos,
         n_updates=algo.n_updates(config.n_envs * config.n_steps),
         seed=config.seed,
+        rewarded_demos=rewarded_demos,
     )

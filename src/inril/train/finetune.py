@@ -24,6 +24,7 @@ from inril.algos.ppo_gaussian import make_ppo_gaussian
 from inril.config import Execution, FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
+from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos
 from inril.device import resolve
 from inril.envs import make_env
 from inril.errors import InputError
@@ -79,20 +80,32 @@ def run(
         **finetune_versions(cfg.method, cfg.separation, cfg.m),
     }
     with open_run(out, cfg, inputs, on_mismatch) as folder:
-        tuning = Finetuning(cfg, spec, make_algorithm(cfg, pretrained, split), split, folder, execution)
+        algorithm = make_algorithm(cfg, pretrained, split, rewarded_demos_of(cfg, demos, pretrained))
+        tuning = Finetuning(cfg, spec, algorithm, split, folder, execution)
         try:
             tuning.run()
         finally:
             tuning.env.close()
 
 
-def make_algorithm(cfg: FinetuneConfig, policy: Policy, demos: SplitDemos) -> Algorithm:
+def rewarded_demos_of(cfg: FinetuneConfig, demos: Path, policy: Policy) -> RewardedDemos | None:
+    """Read demonstrations with their rewards for the one control that learns from these; None for all other methods."""
+    if cfg.algo.kind != "idql" or cfg.algo.demo_buffers != "both":
+        return None
+    horizon_steps, _ = policy.chunk_shape
+    return read_rewarded_demos(demos, cfg.task, horizon_steps, cfg.holdout, policy.normalizer, cfg.algo.reward_factor)
+
+
+def make_algorithm(
+    cfg: FinetuneConfig, policy: Policy, demos: SplitDemos, rewarded_demos: RewardedDemos | None = None
+) -> Algorithm:
     """Build the algorithm of a run.
 
     Args:
         cfg: resolved settings.
         policy: pre-trained.
         demos: for those methods that learn from demonstrations otherwise than by interleaving.
+        rewarded_demos: for the one that also learns from their rewards.
 
     Raises:
         InputError: the method does not fit the kind of policy.
@@ -100,7 +113,7 @@ def make_algorithm(cfg: FinetuneConfig, policy: Policy, demos: SplitDemos) -> Al
     if cfg.algo.kind == "dppo" and isinstance(policy, DiffusionPolicy):
         return make_dppo(cfg, policy, demos.train)
     if cfg.algo.kind == "idql" and isinstance(policy, DiffusionPolicy):
-        return make_idql(cfg, policy, demos.train)
+        return make_idql(cfg, policy, demos.train, rewarded_demos)
     if cfg.algo.kind == "dipo" and isinstance(policy, DiffusionPolicy):
         return make_dipo(cfg, policy)
     if cfg.algo.kind == "awr" and isinstance(policy, DiffusionPolicy):

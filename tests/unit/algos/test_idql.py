@@ -15,10 +15,12 @@ from inril.algos.experience import Experience
 from inril.algos.idql import IDQL, expectile_loss
 from inril.config import IDQLConfig, NetworkConfig
 from inril.data.chunks import ChunkDataset
+from inril.data.rewarded_demos import RewardedDemos
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import TwinQ
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
+from inril.seeding import torch_stream
 from inril.tensor_file import pack, unpack
 from inril.train.replay import Replay
 
@@ -29,7 +31,13 @@ RESIDUAL = NetworkConfig(widths=(8, 8, 8), activation="mish")
 
 @pytest.fixture
 def make(diffusion_policy: DiffusionPolicy, task: Any) -> Make:
-    def build(env: ToyEnv | None = None, n_updates: int = 3, n_collected: int = 2, **changed: Any) -> IDQL:
+    def build(
+        env: ToyEnv | None = None,
+        n_updates: int = 3,
+        n_collected: int = 2,
+        rewarded_demos: RewardedDemos | None = None,
+        **changed: Any,
+    ) -> IDQL:
         settings = {
             "gamma": 0.9, "actor_lr": 1e-3, "critic_lr": 1e-2, "batch_size": 10, "replay_ratio": 4, "buffer_rows": 12,
             "reward_factor": 0.5, "expectile": 0.8, "n_samples": 3, "explore_weight": 0.7, "target_rate": 0.1,
@@ -41,7 +49,8 @@ def make(diffusion_policy: DiffusionPolicy, task: Any) -> Make:
         replay = Replay(config.buffer_rows, env.n_envs, env.obs_dim, (2, 2))
         experience = Experience(replay, policy.normalizer, 5, 0, False, config.reward_factor)
         demos = ChunkDataset(torch.full((9, 2), 7.0), torch.full((9, 2), 7.0), np.arange(8), 2)
-        idql = IDQL(config, policy, TwinQ(PLAIN, task, 2), MLP(RESIDUAL, 2, 1), experience, demos, n_updates, seed=0)
+        networks = TwinQ(PLAIN, task, 2), MLP(RESIDUAL, 2, 1)
+        idql = IDQL(config, policy, *networks, experience, demos, n_updates, 0, rewarded_demos)
         for itr in range(1, n_collected + 1):
             idql.collect(env, itr)
         return idql
@@ -126,6 +135,25 @@ def test_actor_imitates_the_batch_and_every_fraction_of_demonstrations(make: Mak
         assert from_demos.sum() == n_demos
         assert torch.equal(imitated.obs[~from_demos], batch.obs[n_demos:])
         assert torch.equal(imitated.action_chunk[~from_demos], batch.chunk[n_demos:])
+
+
+def test_critics_and_actor_share_a_batch_with_every_fraction_of_rewarded_demonstrations(make: Make) -> None:
+    sevens = torch.full((9, 2), 7.0)
+    chunks = ChunkDataset(sevens, sevens, np.arange(8), 2)
+    rewarded = RewardedDemos(chunks, torch.full((8,), 3.0), sevens[1:], torch.ones(8))
+    for fraction, n_demos in ((0.0, 0), (0.3, 3), (0.5, 5), (1.0, 10)):
+        idql = make(demo_fraction=fraction, demo_buffers="both", rewarded_demos=rewarded)
+        own = idql.experience.replay.sample(torch_stream(0, "minibatch", 1), 10)
+        value, critic, actor, *_ = (update.backward for update in idql.updates(1))
+        batch = value.args[0]  # type: ignore[attr-defined]
+        assert batch is critic.args[0]  # type: ignore[attr-defined]
+        assert torch.equal(batch.obs, actor.args[0])  # type: ignore[attr-defined]
+        assert torch.equal(batch.chunk, actor.args[1])  # type: ignore[attr-defined]
+        from_demos = (batch.obs == 7).all(dim=1)
+        assert from_demos.sum() == n_demos
+        for mixed, replayed, demonstrated in zip(batch, own, rewarded[torch.zeros(1, dtype=torch.int64)], strict=True):
+            assert torch.equal(mixed[~from_demos], replayed[n_demos:])
+            assert torch.equal(mixed[from_demos], demonstrated.expand(n_demos, *replayed.shape[1:]))
 
 
 def test_actor_gradient_is_that_of_the_denoising_loss_over_all_steps(make: Make) -> None:
