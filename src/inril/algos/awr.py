@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from inril.algos.base import Info, Update
 from inril.algos.experience import Experience, make_experience
-from inril.algos.gae import gae
+from inril.algos.gae import gae, successor_values
 from inril.algos.off_policy import OffPolicy
 from inril.algos.ppo_loss import normalize_advantage
 from inril.config import AWRConfig, FinetuneConfig
@@ -109,19 +109,25 @@ class AWR(OffPolicy):
     def _evaluated(self) -> Evaluated:
         """Evaluate the whole buffer with the critic as it is; traces are cut where an episode ended."""
         buffer = self.experience.replay.in_order()
-        value, next_value = self._values(buffer.obs), self._values(buffer.next_obs)
-        # On the CPU: a recursion of many tiny steps.
-        ends = (buffer.terminated.bool().cpu(), buffer.truncated.bool().cpu())
-        gamma, td_lambda = self.config.gamma, self.config.td_lambda
-        error, _ = gae(buffer.reward.cpu(), value.cpu(), next_value.cpu(), *ends, gamma, td_lambda)
+        value = self._values(buffer.obs.flatten(0, 1)).view(buffer.reward.shape)
+        terminated, truncated = buffer.terminated.bool(), buffer.truncated.bool()
+        next_value = successor_values(self._values, value, buffer.next_obs, terminated | truncated)
+        error, _ = gae(  # on the CPU: a recursion of many tiny steps
+            buffer.reward.cpu(),
+            value.cpu(),
+            next_value.cpu(),
+            terminated.cpu(),
+            truncated.cpu(),
+            self.config.gamma,
+            self.config.td_lambda,
+        )
         advantage = self.config.td_rate * error.to(value.device)
         flat = [x.flatten(0, 1) for x in (buffer.obs, buffer.chunk, advantage, value + advantage)]
         return Evaluated(*flat)
 
     def _values(self, obs: Tensor) -> Tensor:
-        """Values (rows, E) of observations (rows, E, Do)."""
-        parts = obs.flatten(0, 1).split(_ROWS_AT_A_TIME)
-        return torch.cat([self.value(part).squeeze(1) for part in parts]).view(obs.shape[:2])
+        """Values (B,) of observations (B, Do)."""
+        return torch.cat([self.value(part).squeeze(1) for part in obs.split(_ROWS_AT_A_TIME)])
 
     def _critic_backward(self, buffer: Evaluated, position: Tensor) -> Info:
         position = position.to(buffer.obs.device)

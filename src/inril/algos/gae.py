@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,24 @@ def gae(
         last = delta[t] + carry[t] * last
         advantage[t] = last
     return Advantages(advantage, advantage + value)
+
+
+def successor_values(values: Callable[[Tensor], Tensor], value: Tensor, next_obs: Tensor, ended: Tensor) -> Tensor:
+    """Value (S, E) of each chunk's true successor.
+
+    Most successors are the next chunk's observation, whose value is known already.
+
+    Args:
+        values: maps observations (B, Do) to values (B,).
+        value: (S, E) of the observations that were acted on.
+        next_obs: (S, E, Do) true successors.
+        ended: (S, E) bool; the environment's next chunk began elsewhere.
+    """
+    unknown = ended.clone()
+    unknown[-1] = True
+    next_value = torch.cat([value[1:], torch.empty_like(value[:1])])
+    next_value[unknown] = values(next_obs[unknown])
+    return next_value
 
 
 class RewardScaler:

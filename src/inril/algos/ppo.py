@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info, Update
-from inril.algos.gae import RewardScaler, gae
+from inril.algos.gae import RewardScaler, gae, successor_values
 from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 from inril.config import FinetuneConfig, PPOBase
 from inril.data.normalizer import Normalizer
@@ -293,11 +293,7 @@ class PPO:
         if self.config.reward_scaling:
             reward = self.reward_scaler(reward, done)
         value = self._values(obs.flatten(0, 1)).view(obs.shape[:2])
-        # The successor of most chunks is the next chunk's observation, whose value is known already.
-        next_value = torch.cat([value[1:], torch.empty_like(value[:1])])
-        bootstrap = torch.from_numpy(done).to(self.device)
-        bootstrap[-1] = True
-        next_value[bootstrap] = self._values(final_obs[bootstrap])
+        next_value = successor_values(self._values, value, final_obs, torch.from_numpy(done).to(self.device))
         # On the CPU: a recursion of S tiny steps, each of which would cost a GPU more to launch than to compute.
         advantage, returns = gae(
             torch.from_numpy(reward).float(),

@@ -29,7 +29,7 @@ class TwinQ(nn.Module):
     def forward(self, obs: Tensor, chunk: Tensor) -> Tensor:
         """Return both values (2, B) of normalised chunks (B, Tp, Da) at normalised observations (B, Do)."""
         x = torch.cat([obs, chunk.flatten(1)], dim=1)
-        return torch.stack([network(x).squeeze(1) for network in self.networks])
+        return torch.stack([network.fast(x).squeeze(1) for network in self.networks])  # type: ignore[operator]
 
     def smaller(self, obs: Tensor, chunk: Tensor) -> Tensor:
         """Return the smaller value (B,)."""

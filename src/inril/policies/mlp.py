@@ -207,6 +207,20 @@ class _ResidualMLP(torch.autograd.Function):
         return grad_x, None, None, *grads_inner, *grads_direct, grad_out.sum(0)
 
 
+class _Mish(torch.autograd.Function):
+    """`mish` with a backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return mish(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return _activation_backward("mish", grad, x)
+
+
 class MLP(nn.Module):
     """Plain or residual multilayer perceptron without an activation after its last layer.
 
@@ -232,14 +246,23 @@ class MLP(nn.Module):
     def prepared(self) -> Callable[[Tensor], Tensor]:
         """Return `forward` for several calls with the parameters as they are: what depends on them alone is done."""
         if not self.residual:
-            return self._plain
+            return lambda x: self._plain(x, _DIFFERENTIABLE[self.activation])
         net = fold(list(self.layers.parameters()))
         if not torch.is_grad_enabled():
             return lambda x: _residual_forward(x, self.activation, net)
         n_blocks, parameters = len(net.direct) - 1, (*net.inner, *net.direct, net.bias)
         return lambda x: _ResidualMLP.apply(x, self.activation, n_blocks, *parameters)  # type: ignore[no-untyped-call]
 
-    def _plain(self, x: Tensor) -> Tensor:
+    def fast(self, x: Tensor) -> Tensor:
+        """Do what `forward` does, with the faster Mish in plain networks too: equal up to rounding.
+
+        Not what `forward` does, since results that were published with plain networks should stay the same bit for bit.
+        """
+        if self.residual or self.activation != "mish":
+            return self(x)  # type: ignore[no-any-return]
+        return self._plain(x, _Mish.apply)
+
+    def _plain(self, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
         for layer in self.layers[:-1]:
-            x = _DIFFERENTIABLE[self.activation](layer(x))
+            x = activation(layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]

@@ -135,6 +135,21 @@ def test_plain_network_is_a_sequence_of_layers(activation: str) -> None:
         torch.testing.assert_close(a, b, atol=1e-13, rtol=1e-10)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("residual", [True, False])
+def test_fast_pass_equals_the_other_in_values_and_gradients(activation: str, residual: bool) -> None:
+    net = network(activation, (6, 6, 6), residual)
+    x = torch.randn(8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(7), requires_grad=True)
+    inputs = [x, *net.parameters()]
+    torch.testing.assert_close(net.fast(x), net(x), atol=1e-14, rtol=1e-12)
+    for fast, plain in zip(
+        torch.autograd.grad(net.fast(x).square().sum(), inputs),
+        torch.autograd.grad(net(x).square().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(fast, plain, atol=1e-13, rtol=1e-10)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 2e-7)])
 def test_mish_equals_torchs(dtype: torch.dtype, tolerance: float) -> None:
     x = torch.cat([torch.linspace(-30, 30, 2001), torch.tensor([-1e4, -200.0, -1e-8, 0.0, 1e-8, 200.0, 1e4])]).to(dtype)
