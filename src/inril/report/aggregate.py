@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -78,7 +78,7 @@ def rows_of(path: Path, frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def build_table(
-    spec: TableSpec, runs: dict[Path, pd.DataFrame], published: Callable[[PanelRuns], pd.DataFrame]
+    spec: TableSpec, runs: Mapping[Path, pd.DataFrame], published: Callable[[PanelRuns], pd.DataFrame]
 ) -> pd.DataFrame:
     """Sort checked runs into panels; a panel none of whose runs is there has no rows.
 
@@ -90,25 +90,37 @@ def build_table(
     Returns:
         `TABLE_COLUMNS`, in the order of panels, method, m (RL only last), seed, metric and env steps.
     """
-    _refuse_twins(runs)
     parts = []
-    placed: set[Path] = set()
-    for panel in spec.panels:
+    for panel, members in into_panels(spec, runs):
         if panel.source != COMPUTE:
             parts.append(published(panel))
             continue
-        members = [path for path, frame in runs.items() if belongs(frame, panel)]
-        placed.update(members)
-        for path in sorted(members, key=lambda path: run_order(runs[path])):
+        for path in members:
             wanted = [*(panel.metrics or ()), RL_UPDATES, IL_UPDATES]
             parts.append(_select(path, runs[path], wanted).assign(panel=panel.label))
-    expected = "; or ".join(_describe(panel) for panel in spec.panels if panel.source == COMPUTE)
-    for path in runs.keys() - placed:
-        raise InputError(path, expected=f"a run of a panel: {expected}", got=_identity(runs[path]))
     shown = [part for part in parts if not part.empty]
     if not shown:
         raise InputError("--metrics", field=spec.figure, expected="a run of any panel", got="none")
     return pd.concat(shown, ignore_index=True)[list(TABLE_COLUMNS)]
+
+
+def into_panels(spec: TableSpec, runs: Mapping[Path, pd.DataFrame]) -> list[tuple[PanelRuns, list[Path]]]:
+    """Return each panel with its runs in order; those that are not computed have none.
+
+    Raises:
+        InputError: a run belongs to no panel or is given twice.
+    """
+    refuse_twins(runs)
+    computed = [panel for panel in spec.panels if panel.source == COMPUTE]
+    for path, frame in runs.items():
+        if not any(belongs(frame, panel) for panel in computed):
+            expected = "; or ".join(map(_describe, computed))
+            raise InputError(path, expected=f"a run of a panel: {expected}", got=_identity(frame))
+    in_order = sorted(runs, key=lambda path: run_order(runs[path]))
+    return [
+        (panel, [path for path in in_order if panel.source == COMPUTE and belongs(runs[path], panel)])
+        for panel in spec.panels
+    ]
 
 
 def belongs(frame: pd.DataFrame, panel: PanelRuns) -> bool:
@@ -161,7 +173,12 @@ def _select(path: Path, frame: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFr
     return chosen.assign(rank=chosen["metric"].map(rank)).sort_values(["rank", "env_steps"], kind="stable")
 
 
-def _refuse_twins(runs: dict[Path, pd.DataFrame]) -> None:
+def refuse_twins(runs: Mapping[Path, pd.DataFrame]) -> None:
+    """Refuse a run that is given twice.
+
+    Raises:
+        InputError: naming both files.
+    """
     seen: dict[str, Path] = {}
     for path, frame in runs.items():
         identity = _identity(frame)

@@ -1,6 +1,7 @@
 """What fine-tuning gained over the pre-trained policy, with an interval: the table behind docs/results.md.
 
-Both sides come from `report` episodes, fresh ones that took no part in choosing a checkpoint.
+Both sides come from `report` episodes, fresh ones that took no part in choosing a checkpoint, in the headline metric.
+Where a run kept the policy that did best on the way, its level stands beside, on fresh episodes as well.
 """
 
 from __future__ import annotations
@@ -13,10 +14,20 @@ import pandas as pd
 
 from inril.errors import InputError
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, RUN, read_run, rows_of
-from inril.report.statistics import Array, hierarchical_gain
+from inril.report.levels import (
+    NONE,
+    arm_name,
+    best_is_reported,
+    by_seed_text,
+    episodes,
+    gain_text,
+    headline,
+    level_text,
+    mean_gain,
+)
+from inril.report.statistics import Array, Interval
 from inril.report.tables import write_table
 
-_RETURNS = "report/episode_return"
 _IL_LOSS = "probe_holdout/il_loss"
 ARM = RUN[:-1]  # all of a run but its seed
 _HEADER = (
@@ -26,9 +37,11 @@ _HEADER = (
     "seeds",
     "env steps",
     "RL / IL updates",
+    "metric",
     "pre-trained",
     "final (per seed)",
     "gain [95 %]",
+    "best checkpoint (per seed)",
     "held-out IL loss",
 )
 
@@ -39,7 +52,7 @@ def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path])
     Args:
         finetune: metrics.csv of every run.
         pretrain: metrics.csv of the policy that each run started from, in the same order.
-        out: files to write, .csv, .html or .md by suffix.
+        out: files to write, .csv, .html, .md or .tex by suffix.
 
     Raises:
         InputError: a file is unreadable or lacks a metric, or the two lists do not match.
@@ -64,11 +77,14 @@ def _by_arm(pairs: Sequence[Pair]) -> Iterator[tuple[tuple[str, ...], list[Pair]
 
 def _row(arm: tuple[str, ...], members: Sequence[Pair]) -> dict[str, object]:
     """Summarise one arm over its seeds."""
-    before = [_values(path, frame, _RETURNS) for _, _, path, frame in members]
-    after = [_values(path, frame, _RETURNS) for path, frame, _, _ in members]
-    il_loss = [_values(path, frame, _IL_LOSS) for path, frame, _, _ in members]
-    gain = hierarchical_gain(before, after, np.random.default_rng(0))
     frames = [frame for _, frame, _, _ in members]
+    metric = headline(frames)
+    before = [episodes(path, frame, metric) for _, _, path, frame in members]
+    after = [episodes(path, frame, metric) for path, frame, _, _ in members]
+    il_loss = [_values(path, frame, _IL_LOSS) for path, frame, _, _ in members]
+    gain = mean_gain(before, after, metric)
+    has_best = all(map(best_is_reported, frames))
+    best = [episodes(path, frame, metric, "report_best") for path, frame, _, _ in members] if has_best else []
     return {
         **dict(zip(ARM, arm, strict=True)),
         "seeds": len(members),
@@ -76,12 +92,15 @@ def _row(arm: tuple[str, ...], members: Sequence[Pair]) -> dict[str, object]:
         "rl_updates": int(min(_values(path, frame, RL_UPDATES)[-1] for path, frame, _, _ in members)),
         "il_updates": int(min(_values(path, frame, IL_UPDATES)[-1] for path, frame, _, _ in members)),
         "episodes": "/".join(str(len(values)) for values in after),
-        "pretrained_return": float(np.mean([values.mean() for values in before])),
-        "final_return": float(np.mean([values.mean() for values in after])),
-        "final_return_by_seed": "/".join(f"{values.mean():.0f}" for values in after),
+        "metric": metric,
+        "pretrained": _mean(before),
+        "final": _mean(after),
+        "final_by_seed": by_seed_text(after, metric),
         "gain": float(gain.estimate),
         "gain_low": float(gain.low),
         "gain_high": float(gain.high),
+        "best": _mean(best) if best else np.nan,
+        "best_by_seed": by_seed_text(best, metric),
         "il_loss_first": float(np.mean([values[0] for values in il_loss])),
         "il_loss_last": float(np.mean([values[-1] for values in il_loss])),
     }
@@ -91,18 +110,26 @@ def _values(path: Path, frame: pd.DataFrame, metric: str) -> Array:
     return rows_of(path, frame, metric)["value"].to_numpy(float)
 
 
+def _mean(values: Sequence[Array]) -> float:
+    return float(np.mean([of_seed.mean() for of_seed in values]))
+
+
 def _cells(table: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    """Yield the rows for people, gains with their 95 % interval (bootstrap over seeds, then episodes)."""
+    """Yield the rows for people."""
     for row in table.to_dict("records"):
+        metric = row["metric"]
+        best = f"{level_text(row['best'], metric)} ({row['best_by_seed']})" if row["best_by_seed"] else NONE
         yield (
             row["task"],
             row["method"] if row["m"] == "inf" else f"{row['method']}, {row['separation']}",
-            "RL only" if row["m"] == "inf" else row["m"],
+            arm_name(row["method"], row["m"]),
             str(row["seeds"]),
             f"{row['env_steps']:,}",
             f"{row['rl_updates']:,} / {row['il_updates']:,}",
-            f"{row['pretrained_return']:.0f}",
-            f"{row['final_return']:.0f} ({row['final_return_by_seed']})",
-            f"{row['gain']:+.0f} [{row['gain_low']:+.0f}, {row['gain_high']:+.0f}]",
+            metric,
+            level_text(row["pretrained"], metric),
+            f"{level_text(row['final'], metric)} ({row['final_by_seed']})",
+            gain_text(Interval(row["gain"], row["gain_low"], row["gain_high"]), metric),
+            best,
             f"{row['il_loss_first']:.4f} → {row['il_loss_last']:.4f}",
         )

@@ -92,17 +92,65 @@ def hierarchical_gain(
     n_seeds = len(before)
     if n_seeds != len(after) or n_seeds == 0:
         raise ValueError(f"the same seeds are needed before and after, got {n_seeds} and {len(after)}")
-    # A seed drawn twice draws its episodes twice: (n_seeds, n_boot, draws).
+    size = (n_boot, n_seeds)
     redrawn = np.stack(
         [
-            _resampled_means(late, (n_boot, n_seeds), rng) - _resampled_means(early, (n_boot, n_seeds), rng)
+            _resampled_means(late, size, rng) - _resampled_means(early, size, rng)
             for early, late in zip(before, after, strict=True)
         ]
     )
-    seeds = rng.integers(n_seeds, size=(n_boot, n_seeds))
-    gains = redrawn[seeds, np.arange(n_boot)[:, None], np.arange(n_seeds)].mean(axis=1)
     estimate = np.mean([late.mean() - early.mean() for early, late in zip(before, after, strict=True)])
-    return Interval(np.asarray(estimate), *_percentiles(gains, level))
+    return Interval(np.asarray(estimate), *_percentiles(_over_drawn_seeds(redrawn, rng), level))
+
+
+def hierarchical_mean(
+    values: Sequence[Array], rng: np.random.Generator, level: float = 0.95, n_boot: int = 2000
+) -> Interval:
+    """Mean over seeds with an interval that covers the choice of seeds and the episodes of each.
+
+    Args:
+        values: per seed its episodes (n,); lengths may differ.
+        rng: source of the resampling: seeds first, then episodes within each drawn seed.
+        level: coverage of the interval.
+        n_boot: number of resamples.
+
+    Returns:
+        Interval of shape ().
+    """
+    redrawn = np.stack([_resampled_means(of_seed, (n_boot, len(values)), rng) for of_seed in values])
+    estimate = np.mean([of_seed.mean() for of_seed in values])
+    return Interval(np.asarray(estimate), *_percentiles(_over_drawn_seeds(redrawn, rng), level))
+
+
+def wilson(outcomes: Array, level: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion; unlike a bootstrap it has a width at 0 and at 1.
+
+    Args:
+        outcomes: (n,) of zeros and ones.
+        level: coverage of the interval.
+
+    Source: Wilson 1927.
+    """
+    test = stats.binomtest(int(outcomes.sum()), len(outcomes))
+    low, high = test.proportion_ci(level, method="wilson")
+    return Interval(np.asarray(test.statistic), np.asarray(low), np.asarray(high))
+
+
+def newcombe(before: Array, after: Array, level: float = 0.95) -> Interval:
+    """Difference of two independent proportions, after minus before, with Newcombe's hybrid score interval.
+
+    Args:
+        before: (n,) of zeros and ones.
+        after: the same; lengths may differ.
+        level: coverage of the interval.
+
+    Source: Newcombe 1998, method 10.
+    """
+    early, late = wilson(before, level), wilson(after, level)
+    difference = late.estimate - early.estimate
+    below = np.hypot(late.estimate - late.low, early.high - early.estimate)
+    above = np.hypot(late.high - late.estimate, early.estimate - early.low)
+    return Interval(difference, difference - below, difference + above)
 
 
 def change(curves: Array) -> Array:
@@ -135,6 +183,21 @@ def savgol(values: Array, window: int, order: int) -> Array:
 
 def _resampled_means(values: Array, size: tuple[int, int], rng: np.random.Generator) -> Array:
     return np.asarray(values[rng.integers(len(values), size=(*size, len(values)))].mean(axis=-1))
+
+
+def _over_drawn_seeds(redrawn: Array, rng: np.random.Generator) -> Array:
+    """Average over seeds drawn with replacement; one that is drawn twice draws its episodes twice.
+
+    Args:
+        redrawn: (R, n_boot, R), per seed a mean over redrawn episodes for every draw.
+        rng: draws the seeds.
+
+    Returns:
+        (n_boot,).
+    """
+    n_seeds, n_boot, _ = redrawn.shape
+    seeds = rng.integers(n_seeds, size=(n_boot, n_seeds))
+    return np.asarray(redrawn[seeds, np.arange(n_boot)[:, None], np.arange(n_seeds)].mean(axis=1))
 
 
 def _percentiles(samples: Array, level: float) -> tuple[Array, Array]:

@@ -17,6 +17,8 @@ _STYLE = (
     "th {border-bottom: 2px solid} td {border-bottom: 1px solid #ccc; font-variant-numeric: tabular-nums}"
 )
 
+_LATEX = {letter: f"\\{letter}" for letter in "%&_#"} | {"–": "--", "→": r"$\to$", "×": r"$\times$"}
+
 Row = Sequence[str]
 
 
@@ -27,7 +29,7 @@ def write_table(table: pd.DataFrame, header: Row, rows: Sequence[Row], out: Sequ
         table: all values, for .csv.
         header: titles of the columns that people see.
         rows: their cells, one per title.
-        out: files to write, .csv, .html or .md by suffix.
+        out: files to write, .csv, .html, .md or .tex by suffix.
 
     Raises:
         InputError: another suffix; nothing was written to that file.
@@ -39,8 +41,10 @@ def write_table(table: pd.DataFrame, header: Row, rows: Sequence[Row], out: Sequ
             text = _markdown(header, rows)
         elif path.suffix == ".html":
             text = _html(header, rows)
+        elif path.suffix == ".tex":
+            text = _latex(header, rows)
         else:
-            raise InputError(path, expected="a file name ending in .csv, .html or .md", got=path.suffix)
+            raise InputError(path, expected="a file name ending in .csv, .html, .md or .tex", got=path.suffix)
         write_atomically(path, text.encode())
 
 
@@ -55,6 +59,18 @@ def _html(header: Row, rows: Sequence[Row]) -> str:
         f'<!DOCTYPE html>\n<meta charset="utf-8">\n<style>{_STYLE}</style>\n'
         f"<table>\n<thead>\n{_html_row('th', header)}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"
     )
+
+
+def _latex(header: Row, rows: Sequence[Row]) -> str:
+    """Return a tabular for the booktabs package."""
+    lines = (" & ".join(map(_latex_text, row)) + r" \\" for row in rows)
+    titles = " & ".join(map(_latex_text, header)) + r" \\"
+    begin = rf"\begin{{tabular}}{{{'l' * len(header)}}}"
+    return "\n".join((begin, r"\toprule", titles, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""))
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 def _html_row(tag: str, cells: Row) -> str:

@@ -2,7 +2,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from inril.report.statistics import change, hierarchical_gain, iqm, on_common_grid, savgol, stratified_iqm, t_interval
+from inril.report.statistics import (
+    change,
+    hierarchical_gain,
+    hierarchical_mean,
+    iqm,
+    newcombe,
+    on_common_grid,
+    savgol,
+    stratified_iqm,
+    t_interval,
+    wilson,
+)
 
 
 def test_iqm_ignores_the_outer_quarters() -> None:
@@ -77,6 +88,31 @@ def test_hierarchical_gain_is_wider_than_seeds_or_episodes_alone() -> None:
 def test_hierarchical_gain_needs_the_same_seeds_on_both_sides() -> None:
     with pytest.raises(ValueError, match="got 1 and 2"):
         hierarchical_gain([np.ones(2)], [np.ones(2)] * 2, np.random.default_rng(0))
+
+
+def test_hierarchical_mean_covers_seeds_and_episodes() -> None:
+    rng = np.random.default_rng(0)
+    episodes = [rng.normal(level, 1, size) for level, size in ((0.0, 30), (2.0, 50), (4.0, 40))]
+    interval = hierarchical_mean(episodes, np.random.default_rng(1))
+    assert interval.estimate == pytest.approx(np.mean([of_seed.mean() for of_seed in episodes]))
+    assert interval.low < 1 < 3 < interval.high  # the seeds' spread: sd 2 / sqrt(3) around 2
+    pooled = hierarchical_mean([np.concatenate(episodes)], np.random.default_rng(1))
+    assert pooled.high - pooled.low < interval.high - interval.low
+
+
+def test_wilson_and_newcombe_equal_the_published_example() -> None:
+    # Newcombe 1998, table II, example (a): 56 of 70 and 48 of 80.
+    first, second = np.repeat([1.0, 0.0], [56, 14]), np.repeat([1.0, 0.0], [48, 32])
+    assert newcombe(second, first) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    assert wilson(second) == pytest.approx((0.6, 0.4905, 0.7004), abs=1e-4)
+    assert newcombe(first, second) == pytest.approx((-0.2, -0.3339, -0.0524), abs=5e-5)
+
+
+def test_wilson_has_a_width_where_all_episodes_ended_alike() -> None:
+    none, all_of_them = wilson(np.zeros(50)), wilson(np.ones(50))
+    assert none.estimate == pytest.approx(none.low) == pytest.approx(0)
+    assert 0.05 < none.high < 0.1
+    assert all_of_them.low == pytest.approx(1 - none.high)
 
 
 def test_change_is_last_minus_first() -> None:
