@@ -45,10 +45,10 @@ localrules:
 
 
 rule all:
-    """Every figure of the chosen budget."""
+    """Every figure and comparison of the chosen budget."""
     default_target: True
     input:
-        [file for figure in drawn() for file in targets(figure)],
+        [file for name in drawn() for file in targets(name)],
 
 
 rule all_demos:

@@ -48,40 +48,45 @@ wildcard_constraints:
     method="|".join(get_args(Method)),
     separation="|".join(get_args(Separation)),
     figure="|".join(PROJECT.root.figures),
+    comparison="|".join(PROJECT.root.comparisons),
     m=r"[1-9]\d*|inf",
     seed=r"\d+",
 
 
 def runs_of(figure, budget):
-    """Return the runs that a figure shows: all that are planned, or those of them that are there."""
+    """Return the runs that a figure or comparison shows: all that are planned, or those of them that are there."""
     planned = project(budget).runs(figure)
     return planned if PROJECT.root.runs == "all" else paths.complete(budget, planned)
 
 
-def arms(figure, budget=PROJECT.budget_name):
-    """Return the wildcards of the runs that a figure is computed from."""
+def arms(figure, budget=PROJECT.budget_name, published=True):
+    """Return the wildcards of the runs that a figure or comparison is computed from.
+
+    There may be none where it shows published ones of other budgets, if these are of use.
+    """
     runs = runs_of(figure, budget)
-    if not runs and not published_of(figure, budget):
+    if not runs and not (published and published_of(figure, budget)):
         raise SystemExit(
-            f"error: figure {figure} of budget {budget}: expected a complete run, got none"
+            f"error: {figure} of budget {budget}: expected a complete run, got none"
         )
     return [run._asdict() | {"budget": budget} for run in runs]
 
 
 def drawn():
-    """Return the figures of the chosen budget that have something to show."""
+    """Return the figures and comparisons of the chosen budget that have something to show."""
     budget = PROJECT.budget_name
     return [
-        f for f in PROJECT.root.figures if runs_of(f, budget) or published_of(f, budget)
+        name
+        for name in PROJECT.shown
+        if runs_of(name, budget) or published_of(name, budget)
     ]
 
 
 def published_of(figure, budget):
-    """Return the published tables that a figure shows panels of, with a hash: no input files, since paths differ."""
-    sources = {panel.source for panel in project(budget).figure(figure).panels}
+    """Return the published tables that it shows parts of, with a hash: no input files, since paths differ."""
     tables = {
         source: PUBLISHED / source / f"{figure}.csv"
-        for source in sorted(sources - {COMPUTE})
+        for source in sorted(project(budget).sources(figure))
     }
     return {
         source: sha256(path.read_bytes()).hexdigest()
@@ -200,24 +205,28 @@ def needed(file_of):
     return sorted({file_of(run) for figure in drawn() for run in arms(figure)})
 
 
-def figure_files(figure, budget=PROJECT.budget_name):
-    """Return the files of a figure: the table behind it and its renderings."""
-    suffixes = ("pdf", "png", "csv")
-    return {suffix: str(paths.figure(budget, figure, suffix)) for suffix in suffixes}
+def files_of(name, budget=PROJECT.budget_name):
+    """Return the files of a figure (table behind it, renderings) or of a comparison."""
+    compared = name in PROJECT.root.comparisons
+    place = paths.table if compared else paths.figure
+    suffixes = ("csv", "md", "tex") if compared else ("pdf", "png", "csv")
+    return {suffix: str(place(budget, name, suffix)) for suffix in suffixes}
 
 
 def promoted(wildcards):
-    """Return the default budget's files of a figure, unless another budget was asked for."""
+    """Return the default budget's files of a figure or comparison, unless another budget was asked for."""
+    (name,) = wildcards
+    first, *_ = files_of(name)
     if PROJECT.budget_name != DEFAULT_BUDGET:
         raise SystemExit(
-            f"error: results/{wildcards.figure}.pdf belongs to budget {DEFAULT_BUDGET}: "
-            f"ask for {figure_files(wildcards.figure)['pdf']}"
+            f"error: results/{name}.{first} belongs to budget {DEFAULT_BUDGET}: "
+            f"ask for {files_of(name)[first]}"
         )
-    return figure_files(wildcards.figure)
+    return files_of(name)
 
 
-def targets(figure):
-    """Return what `all` makes of a figure: at the top of results/ for the default budget."""
+def targets(name):
+    """Return what `all` makes of a figure or comparison: at the top of results/ for the default budget."""
     if PROJECT.budget_name == DEFAULT_BUDGET:
-        return [f"results/{figure}.{suffix}" for suffix in figure_files(figure)]
-    return list(figure_files(figure).values())
+        return [f"results/{name}.{suffix}" for suffix in files_of(name)]
+    return list(files_of(name).values())

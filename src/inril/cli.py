@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from inril.config import (
+    ComparisonSpec,
     DemosConfig,
     Device,
     Execution,
@@ -174,6 +175,13 @@ def _claims(args: argparse.Namespace) -> None:
     claims.run(args.metrics, args.out)
 
 
+def _compare(args: argparse.Namespace) -> None:
+    spec = read_config(ComparisonSpec, args.config)
+    from inril.report import comparison
+
+    comparison.run(spec, args.metrics, args.published, args.out)
+
+
 def _record(args: argparse.Namespace) -> None:
     from inril import publish
 
@@ -271,11 +279,16 @@ def _parser() -> argparse.ArgumentParser:
     gains = command("gains", _gains, "compare runs with the policies that they started from")
     _path(gains, "--finetune", "metrics.csv of each run", nargs="+")
     _path(gains, "--pretrain", "metrics.csv of the policy of each run, in the same order", nargs="+")
-    _path(gains, "--out", "files to write, format by suffix (csv, html, md)", nargs="+")
+    _path(gains, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")
 
     claims = command("claims", _claims, "test the paper's claims on runs")
     _path(claims, "--metrics", "metrics.csv of each run", nargs="+")
-    _path(claims, "--out", "files to write, format by suffix (csv, md)", nargs="+")
+    _path(claims, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")
+
+    compare = configured("compare", _compare, "compare methods task by task")
+    _path(compare, "--metrics", "metrics.csv of each run", nargs="*")
+    _path(compare, "--published", "folder of published tables, <budget>/<comparison>.csv")
+    _path(compare, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")
 
     record = command("record", _record, "copy a phase's complete results to where DVC tracks them")
     record.add_argument("budget")

@@ -561,6 +561,57 @@ class FigureConfig(Model):
         return TableSpec(figure=name, panels=tuple(PanelRuns(**p.model_dump(exclude={"title"})) for p in panels))
 
 
+class ComparisonColumn(Model):
+    """A method in a comparison."""
+
+    title: str
+    method: Method
+    m: M = Field("inf", description="inf is RL only, or a method without interleaving")
+    separation: Separation = Field("surgery", description="separation if m is finite")
+
+    @property
+    def separation_of_runs(self) -> Separation:
+        """Where its runs live: RL only separates nothing."""
+        return "none" if self.m == "inf" else self.separation
+
+
+class ComparisonTask(Model):
+    """A task in a comparison."""
+
+    task: str
+    paper: tuple[float, ...] = Field(description="the paper's numbers, column by column")
+
+
+class ComparisonConfig(Model):
+    """A table of methods (columns) and tasks (rows)."""
+
+    columns: tuple[ComparisonColumn, ...] = Field(min_length=1)
+    rows: tuple[ComparisonTask, ...] = Field(min_length=1)
+    min_seeds: PositiveInt = Field(1, description="of a cell; where fewer are chosen, the first ones")
+
+    @model_validator(mode="after")
+    def _check(self) -> ComparisonConfig:
+        if any(len(row.paper) != len(self.columns) for row in self.rows):
+            raise ValueError("a number of the paper for each column")
+        return self
+
+
+class ComparisonRow(ComparisonTask):
+    """A row, resolved."""
+
+    title: str
+    metric: Metric
+    source: str = Field(description="compute, or the budget whose published runs are shown")
+
+
+class ComparisonSpec(Model):
+    """All that writing a comparison takes, besides its runs."""
+
+    name: str
+    columns: tuple[ComparisonColumn, ...]
+    rows: tuple[ComparisonRow, ...]
+
+
 class PlotConfig(Model):
     """How figures look; never a reason to run anything again but the figure."""
 
@@ -608,4 +659,5 @@ class RootConfig(Model):
     torch_threads: TorchThreads = 1
     execution: Execution = Execution()
     figures: dict[str, FigureConfig]
+    comparisons: dict[str, ComparisonConfig] = {}
     plot: PlotConfig = PlotConfig()

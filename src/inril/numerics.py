@@ -22,7 +22,7 @@ VERSIONS = {
     "noise": 1,
     "none": 1,
     "surgery": 1,
-    "report": 1,
+    "report": 2,
 }
 
 # What methods compute with, where that is more than the algorithm of their name.

@@ -9,7 +9,7 @@ target uses it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -22,6 +22,8 @@ from inril.config import (
     COMPUTE,
     SOURCES,
     Axes,
+    ComparisonRow,
+    ComparisonSpec,
     DemosConfig,
     DemoSource,
     DiffusionConfig,
@@ -130,15 +132,59 @@ class Project:
         panels = tuple(panel.model_copy(update={"source": self._source(panel)}) for panel in shown.panels)
         return shown.model_copy(update={"panels": panels})
 
-    def runs(self, figure: str) -> list[Run]:
-        """Return the runs that a figure's panels are computed from, shared ones once.
+    def comparison(self, name: str) -> ComparisonSpec:
+        """Return the columns and rows of a comparison, the source of each row filled in.
+
+        Raises:
+            InputError: there is no such comparison.
+        """
+        _require("comparison", name, tuple(self.root.comparisons))
+        shown = self.root.comparisons[name]
+        tasks = {row.task: self.demos(row.task).task for row in shown.rows}
+        rows = (
+            ComparisonRow(
+                **row.model_dump(),
+                title=tasks[row.task].title,
+                metric=tasks[row.task].metric,
+                source=self._source_of(row.task),
+            )
+            for row in shown.rows
+        )
+        return ComparisonSpec(name=name, columns=shown.columns, rows=tuple(rows))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Names of all figures and comparisons."""
+        return (*self.root.figures, *self.root.comparisons)
+
+    def sources(self, name: str) -> set[str]:
+        """Return the budgets whose published runs a figure or comparison shows."""
+        compared = name in self.root.comparisons
+        parts = self.comparison(name).rows if compared else self.figure(name).panels
+        return {part.source for part in parts} - {COMPUTE}
+
+    def runs(self, name: str) -> list[Run]:
+        """Return the runs that a figure or comparison is computed from, shared ones once.
 
         Raises:
             InputError: there is no such figure.
         """
-        shown = self.figure(figure)
-        panels = [panel for panel in shown.panels if panel.source == COMPUTE]
-        return list(dict.fromkeys(run for panel in panels for run in self.panel_runs(panel, shown.m_values)))
+        runs = self._compared_runs(name) if name in self.root.comparisons else self._drawn_runs(name)
+        return list(dict.fromkeys(runs))
+
+    def _drawn_runs(self, name: str) -> Iterator[Run]:
+        shown = self.figure(name)
+        for panel in shown.panels:
+            if panel.source == COMPUTE:
+                yield from self.panel_runs(panel, shown.m_values)
+
+    def _compared_runs(self, name: str) -> Iterator[Run]:
+        shown, least = self.comparison(name), self.root.comparisons[name].min_seeds
+        for row, column in product(shown.rows, shown.columns):
+            if row.source == COMPUTE:
+                chosen = self.axes(row.task).seeds
+                for seed in chosen if len(chosen) >= least else range(least):
+                    yield Run(row.task, column.method, column.separation_of_runs, column.m, seed)
 
     def panel_runs(self, panel: PanelRuns, m_values: Sequence[M] | None = None) -> list[Run]:
         """Return the runs of a panel under this budget, RL only included; m_values of null takes the task's."""
@@ -209,6 +255,9 @@ class Project:
             for panel in self.figure(name).panels:
                 _require(f"figures.{name}.panels.task", panel.task, self.tasks)
                 _require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
+        for name in self.root.comparisons:
+            for row in self.comparison(name).rows:
+                _require(f"source of comparison {name}, {row.task}", row.source, (COMPUTE, *self.budgets))
 
     def _lineage(self, method: str) -> tuple[str, ...]:
         """Return a method, before it the one that it is based on: its settings lie below, in every file."""
@@ -248,9 +297,11 @@ class Project:
 
     def _source(self, panel: PanelRuns) -> str:
         """Return where a panel's numbers come from: what it says itself, else what the budget says of its task."""
-        if panel.source != COMPUTE:
-            return panel.source
-        return str(self._part(self.budget, "tasks", panel.task)[1].get("published", COMPUTE))
+        return self._source_of(panel.task) if panel.source == COMPUTE else panel.source
+
+    def _source_of(self, task: str) -> str:
+        """Return where a task's numbers come from under this budget."""
+        return str(self._part(self.budget, "tasks", task)[1].get("published", COMPUTE))
 
     @property
     def _threads(self) -> dict[str, int]:

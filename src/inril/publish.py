@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inril import paths
-from inril.config import COMPUTE, DEFAULT_BUDGET
+from inril.config import DEFAULT_BUDGET
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.project import Project, read_yaml
@@ -33,7 +33,7 @@ _RULES = {
     "pretrain": {"pretrain"},
     "finetune": {"finetune"},
     "weights": {"finetune"},
-    "figures": {"table", "figure", "promote"},
+    "figures": {"table", "figure", "promote", "comparison", "promote_comparison"},
 }
 _MB = 1_000_000
 _NAMED = 5  # files in a message
@@ -139,7 +139,7 @@ def pull(targets: Sequence[str] = ()) -> None:
 def coverage(budget: str, figures: Sequence[str] = ()) -> str:
     """Tell how many of a budget's runs are published."""
     project = _project(budget)
-    planned = {run for figure in figures or project.root.figures for run in project.runs(figure)}
+    planned = {run for figure in figures or project.shown for run in project.runs(figure)}
     n_published = sum(1 for _ in Stage("finetune", budget).folder.rglob(paths.METRICS))
     return f"{budget}: {n_published} of {len(planned)} runs"
 
@@ -220,17 +220,14 @@ def _sources_first(budgets: Sequence[str]) -> list[str]:
 def _sources() -> frozenset[str]:
     """Return the budgets whose published runs figures of others show."""
     projects = [_project(budget) for budget in _project(DEFAULT_BUDGET).budgets]
-    panels = (
-        panel for project in projects for figure in project.root.figures for panel in project.figure(figure).panels
-    )
-    return frozenset(panel.source for panel in panels) - {COMPUTE}
+    return frozenset(source for project in projects for name in project.shown for source in project.sources(name))
 
 
 def _share_tables(budget: str, figures: Sequence[str]) -> None:
-    """Copy the tables behind a budget's figures to where those of others look for them."""
+    """Copy a budget's comparisons and the tables behind its figures to where those of others look for them."""
     if budget in _sources():
-        for figure in _named(budget, figures, complete=True):
-            table = paths.figure(budget, figure, "csv")
+        for name in _named(budget, figures, complete=True):
+            table = _file(budget, name, "csv")
             write_atomically(TABLES / budget / table.name, table.read_bytes())
 
 
@@ -270,21 +267,26 @@ def _weights(outputs: Sequence[Path]) -> Iterator[Path]:
 
 
 def _targets(budget: str, figures: Sequence[str], complete: bool) -> list[str]:
-    """Return the figures whose plan covers all that is published; `complete`: only those that have a run to show."""
-    named = _named(budget, figures, complete)
-    at_top = [f"results/{figure}.pdf" for figure in named] if budget == DEFAULT_BUDGET else []
-    return at_top or [str(paths.figure(budget, figure, "pdf")) for figure in named]
+    """Return the files whose plan covers all that is published; `complete`: only those that have a run to show."""
+    files = [_file(budget, name) for name in _named(budget, figures, complete)]
+    return [f"results/{file.name}" if budget == DEFAULT_BUDGET else str(file) for file in files]
+
+
+def _file(budget: str, name: str, suffix: str | None = None) -> Path:
+    """Return the file by which a figure or comparison is asked for, or that of a suffix."""
+    compared = name in _project(budget).root.comparisons
+    return paths.table(budget, name, suffix or "md") if compared else paths.figure(budget, name, suffix or "pdf")
 
 
 def _named(budget: str, figures: Sequence[str], complete: bool) -> list[str]:
-    """Return the chosen figures, all of them if none is named; `complete`: that have a run to show."""
+    """Return the chosen figures and comparisons, all if none is named; `complete`: that have a run to show."""
     project = _project(budget)
 
-    def has_runs(figure: str) -> bool:
-        tables = (TABLES / panel.source / f"{figure}.csv" for panel in project.figure(figure).panels)
-        return bool(paths.complete(budget, project.runs(figure))) or any(table.exists() for table in tables)
+    def has_runs(name: str) -> bool:
+        tables = (TABLES / source / f"{name}.csv" for source in project.sources(name))
+        return bool(paths.complete(budget, project.runs(name))) or any(table.exists() for table in tables)
 
-    return [figure for figure in figures or project.root.figures if not complete or has_runs(figure)]
+    return [name for name in figures or project.shown if not complete or has_runs(name)]
 
 
 def _place(budget: str, output: Path) -> Path:

@@ -44,7 +44,16 @@ from inril.evaluate import evaluate
 from inril.interleave.separation import Joiner, random_direction
 from inril.numerics import VERSIONS
 from inril.policies.files import PolicySpec, load_policy, save_policy
-from inril.report.statistics import hierarchical_gain, iqm, savgol, stratified_iqm, t_interval
+from inril.report.statistics import (
+    hierarchical_gain,
+    hierarchical_mean,
+    iqm,
+    newcombe,
+    savgol,
+    stratified_iqm,
+    t_interval,
+    wilson,
+)
 from inril.train import expert, finetune
 from inril.train.finetune import make_algorithm
 from inril.train.pretrain import Cloning
@@ -346,6 +355,9 @@ def of_report() -> Values:
         "stratified": stratified_iqm(scores, np.random.default_rng(1)),
         "t": t_interval(scores[:, 0]),
         "gain": hierarchical_gain(list(scores[:, 0]), list(scores[:, 1]), np.random.default_rng(2)),
+        "mean": hierarchical_mean(list(scores[:, 0]), np.random.default_rng(3)),
+        "wilson": wilson(scores[:, 0, 0] > 100),
+        "newcombe": newcombe(scores[:, 0, 0] > 100, scores[:, 1, 0] > 100),
     }
     for name, interval in intervals.items():
         values |= {f"{name}_{part}": float(np.sum(value)) for part, value in interval._asdict().items()}

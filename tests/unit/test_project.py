@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from inril.cli import schemas
 from inril.config import Axes, DemosConfig, DemoSource, FinetuneConfig
 from inril.errors import InputError
-from inril.project import Project, merge, read_yaml
+from inril.project import Project, Run, merge, read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -245,6 +245,32 @@ def test_bad_files_are_named(config_dir: Path, file: str, changed: dict[str, Any
     with pytest.raises(InputError, match=re.escape(message)) as error:
         project(config_dir, budget="smoke").check()
     assert file in str(error.value)
+
+
+def test_a_comparison_has_runs_of_every_cell_that_is_computed() -> None:
+    laptop = project(budget="laptop")
+    runs = laptop.runs("table2")
+    assert {run.task for run in runs} == {"walker2d", "hopper", "halfcheetah"}
+    hopper = [run for run in runs if run.task == "hopper"]
+    assert len(hopper) == len(set(hopper)) == 7 * 3  # the budget has two seeds, the table asks for three
+    assert Run("hopper", "idql", "surgery", 10, 2) in hopper
+    assert Run("hopper", "dppo_bcloss", "none", "inf", 0) in hopper
+    assert {run.seed for run in project(budget="laptop", seeds=[5, 6, 7, 8]).runs("table2")} == {5, 6, 7, 8}
+    assert laptop.sources("table2") == {"workstation"}
+    assert {row.metric for row in laptop.comparison("table2").rows if row.source != "compute"} == {"success"}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"task": "hoper", "paper": [1]}, "task: expected one of can, halfcheetah, hopper"),
+        ({"task": "hopper", "paper": [1, 2]}, "comparisons.table2: expected a number of the paper for each column"),
+    ],
+)
+def test_bad_comparisons_are_refused(row: dict[str, Any], message: str) -> None:
+    comparisons = {"table2": {"columns": [{"title": "DPPO", "method": "dppo"}], "rows": [row]}}
+    with pytest.raises(InputError, match=re.escape(message)):
+        project(comparisons=comparisons).check()
 
 
 @pytest.mark.parametrize("m", [0, -3, 1.5, "many"])

@@ -135,14 +135,24 @@ def run_order(frame: pd.DataFrame) -> tuple[str, float, int]:
     return str(first["method"]), float(first["m"]), int(first["seed"])
 
 
-def read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+def read_csv(
+    path: Path, columns: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ("value",)
+) -> pd.DataFrame:
     """Read a CSV file whose text stays text ("inf" is an m, not a number).
+
+    Args:
+        path: file.
+        columns: what it must have.
+        numbers: columns of numbers.
+        optional: those of them in which a number may be missing.
 
     Raises:
         InputError: the file is missing, empty or no CSV, lacks a column, or holds something else where numbers belong.
     """
     try:
-        frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={"value": ["", "nan"]})
+        frame = pd.read_csv(
+            path, dtype=_TEXT, keep_default_na=False, na_values={name: ["", "nan"] for name in optional}
+        )
     except FileNotFoundError:
         raise InputError(path, expected="a CSV file", got="nothing there") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:

@@ -6,7 +6,7 @@ obtained, and the paper's number beside it. What was not run is a dash.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,7 @@ def _read_published(path: Path, row: ComparisonRow) -> list[Cell]:
     """Return the cells of a row that another budget computed; none if it published none."""
     if not path.exists():
         return []
-    table = read_csv(path, COLUMNS, _NUMBERS)
+    table = read_csv(path, COLUMNS, _NUMBERS, optional=_NUMBERS)
     of_row = table[(table["task"] == row.task) & (table["source"] == COMPUTE)]
     kept = of_row.drop(columns="paper").assign(source=row.source)
     return [{str(key): value for key, value in cell.items()} for cell in kept.to_dict("records")]

@@ -1,5 +1,7 @@
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -51,9 +53,9 @@ def examine(
     arms: dict[str, claims.Arm],
     about: tuple[str, str] = ("hopper", "dppo"),
     metric: Metric = "return",
-    controls: dict[tuple[str, str], claims.Arm] = {},
+    controls: Mapping[tuple[str, str], claims.Arm] = MappingProxyType({}),
 ) -> list[claims.Finding]:
-    return list(claims.examine(claims.Setting(*about, metric, arms, controls)))
+    return list(claims.examine(claims.Setting(*about, metric, arms, dict(controls))))
 
 
 def verdicts(arms: dict[str, claims.Arm]) -> dict[tuple[str, str], str]:
