@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ COLUMNS = (
 _NUMBERS = ("seeds", "env_steps", "episodes", "final", "final_low", "final_high", "best", "best_low", "best_high")
 NOT_RUN = "not run"
 
-Cell = dict[str, object]
+Cell = dict[str, Any]
 
 
 def run(spec: ComparisonSpec, metrics: Sequence[Path], published: Path, out: Sequence[Path]) -> None:
@@ -84,7 +85,7 @@ def _read_published(path: Path, row: ComparisonRow) -> list[Cell]:
     table = read_csv(path, COLUMNS, _NUMBERS, optional=_NUMBERS)
     of_row = table[(table["task"] == row.task) & (table["source"] == COMPUTE)]
     kept = of_row.drop(columns="paper").assign(source=row.source)
-    return [{str(key): value for key, value in cell.items()} for cell in kept.to_dict("records")]
+    return _cells(kept)
 
 
 def _computed(row: ComparisonRow, members: Mapping[Path, pd.DataFrame]) -> Cell:
@@ -117,7 +118,7 @@ def _not_run() -> Cell:
 
 def _lines(row: ComparisonRow, table: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     """Yield the lines of a row for people: two levels, how they were obtained, and the paper's."""
-    cells = table[table["task"] == row.task].to_dict("records")
+    cells = _cells(table[table["task"] == row.task])
     unit = "success" if row.metric == "success" else "return"
     yield (f"{row.title}, {unit}", "final", *(_interval(cell, "final", row) for cell in cells))
     yield ("", "best checkpoint", *(_interval(cell, "best", row) for cell in cells))
@@ -125,12 +126,16 @@ def _lines(row: ComparisonRow, table: pd.DataFrame) -> Iterator[tuple[str, ...]]
     yield ("", "paper", *(level_text(cell["paper"], row.metric) for cell in cells))
 
 
-def _interval(cell: Mapping[str, float], name: str, row: ComparisonRow) -> str:
+def _cells(table: pd.DataFrame) -> list[Cell]:
+    return [{str(key): value for key, value in cell.items()} for cell in table.to_dict("records")]
+
+
+def _interval(cell: Cell, name: str, row: ComparisonRow) -> str:
     level = Interval(*(np.asarray(cell[f"{name}{part}"]) for part in _LEVEL[:3]))
     return interval_text(level, row.metric) if np.isfinite(level.estimate) else NONE
 
 
-def _obtained(cell: Mapping[str, object]) -> str:
+def _obtained(cell: Cell) -> str:
     """Say with how many seeds and steps, and where."""
     if cell["source"] == NOT_RUN:
         return NOT_RUN
