@@ -68,7 +68,7 @@ def _row(
     """Yield the cells of a row."""
     shown = [] if row.source == COMPUTE else _read_published(published / row.source / f"{spec.name}.csv", row)
     for column, paper in zip(spec.columns, row.paper, strict=True):
-        cell = {"task": row.task, "column": column.title, "method": column.method, "m": str(column.m)}
+        cell: Cell = {"task": row.task, "column": column.title, "method": column.method, "m": str(column.m)}
         cell |= {"separation": column.separation_of_runs, "metric": row.metric, "paper": paper}
         if row.source == COMPUTE:
             members = {path: frame for path, frame in runs.items() if _belongs(frame, row, column)}
