@@ -39,7 +39,17 @@ def test_gains_of_all_arms_are_tabulated(smoke: Path, snakemake: Snakemake) -> N
     assert set(table["m"]) == {"2", "inf"}
     assert (table["gain_low"] <= table["gain"]).all()
     assert (table["gain"] <= table["gain_high"]).all()
-    assert (table["gain"] - (table["final_return"] - table["pretrained_return"])).abs().max() < 1e-9
+    assert (table["gain"] - (table["final"] - table["pretrained"])).abs().max() < 1e-9
+
+
+def test_methods_are_compared_on_the_runs_that_are_there(smoke: Path, snakemake: Snakemake) -> None:
+    done = snakemake(smoke, "results/smoke/tables/table2.tex", runs="complete")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(smoke / "results" / "smoke" / "tables" / "table2.csv", dtype={"m": str})
+    run = table[table["source"] == "compute"]
+    assert run[["task", "column", "seeds", "episodes"]].values.tolist() == [["hopper", "DPPO", 1, 4]]
+    assert set(table["source"]) == {"compute", "not run"}
+    assert len(table) == 7 * 7
 
 
 def test_other_tasks_and_the_gaussian_policy_run(smoke: Path, snakemake: Snakemake) -> None:
@@ -155,7 +165,7 @@ def test_promoted_figure_belongs_to_the_default_budget(tmp_path: Path, snakemake
 def test_figure_without_complete_runs_is_refused(tmp_path: Path, snakemake: Snakemake, target: str) -> None:
     done = snakemake(tmp_path, "--dry-run", f"results/smoke/{target}", runs="complete")
     assert done.returncode == 1
-    expected = "error: figure fig8 of budget smoke: expected a complete run, got none"
+    expected = "error: fig8 of budget smoke: expected a complete run, got none"
     assert done.stderr.splitlines()[-1] == expected
 
 

@@ -45,6 +45,12 @@ def git(root: Path, *args: str) -> None:
     subprocess.run(["git", *identity, *args], cwd=root, check=True, capture_output=True)
 
 
+COMPARISON = """
+comparisons:
+  table2: {columns: [{title: DPPO, method: dppo}], rows: [{task: hopper, paper: [2929]}]}
+"""
+
+
 def edit(path: Path, pattern: str, replacement: str) -> None:
     text, count = re.subn(pattern, replacement, path.read_text(), flags=re.MULTILINE)
     assert count, f"{pattern} is not in {path}"
@@ -53,7 +59,7 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository whose default budget is smoke, with Fig. 8 alone, made and published."""
+    """A repository whose default budget is smoke, with Fig. 8 and a comparison of one of its arms, published."""
     root = tmp_path_factory.mktemp("publish") / "origin"
     for folder in ("config", "profiles", "rules", "src", "workflow"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -67,7 +73,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(root / "src" / "inril" / "config.py", "^DEFAULT_BUDGET = .*", 'DEFAULT_BUDGET = "smoke"')
     edit(root / "config" / "config.yaml", "^budget: laptop", "budget: smoke")
     edit(root / "config" / "config.yaml", r"^  fig5:(.*\n)+?(?=  fig8:)", "")
-    edit(root / "config" / "config.yaml", r"^  gym:(.*\n)+?(?=\nplot:)", "")
+    edit(root / "config" / "config.yaml", r"^  gym:(.*\n)+?(?=\nplot:)", COMPARISON)
     git(root, "init", "--quiet")
     make(root, "snakemake", "--cores", "2", "results/fig8.pdf")
     assert make(root, "inril", "publish").startswith("published smoke: 2 of 2 runs; ")
@@ -117,6 +123,12 @@ def pulled_over_own_runs(origin: Path, tmp_path_factory: pytest.TempPathFactory)
     for path, before in own.items():
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns), path
     return root
+
+
+def test_comparisons_are_published_too(pulled: Path) -> None:
+    done = call(pulled, "snakemake", "--dry-run", "results/table2.tex", offline=True)
+    assert "Nothing to be done" in done.stdout, done.stdout + done.stderr
+    assert "| paper | 2929 |" in (pulled / "results" / "table2.md").read_text()
 
 
 def test_nothing_is_to_be_done_after_a_pull(anywhere: Path) -> None:
