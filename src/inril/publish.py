@@ -105,9 +105,20 @@ def record(budget: str, phase: str, figures: Sequence[str] = ()) -> None:
         copy = folder / _place(budget, output)
         provenance = {"output": str(output), "record": read_record(output)}
         wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
-        if output.exists() and (phase, output.name) != ("finetune", paths.POLICY):
+        if output.exists() and not _is_left_out(budget, phase, output):
             wanted[copy] = output.read_bytes()
     _make_equal(folder, wanted)
+
+
+def _is_left_out(budget: str, phase: str, output: Path) -> bool:
+    """Tell whether only the record of a file is published.
+
+    So it is with fine-tuned policies, which have a stage of their own, and with demonstrations that hold the simulator's
+    states: too large for the store, and made again from their seed in minutes.
+    """
+    if phase == "demos":
+        return _project(budget).demos(output.parent.name).task.suite == "robomimic"
+    return (phase, output.name) == ("finetune", paths.POLICY)
 
 
 def pull(targets: Sequence[str] = ()) -> None:
