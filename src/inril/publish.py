@@ -113,7 +113,7 @@ def record(budget: str, phase: str, figures: Sequence[str] = ()) -> None:
 def _is_left_out(budget: str, phase: str, output: Path) -> bool:
     """Tell whether only the record of a file is published.
 
-    So it is with fine-tuned policies, which have a stage of their own, and with demonstrations that hold the simulator's
+    So it is with fine-tuned policies, which have a stage of their own, and with demonstrations that hold simulator
     states: too large for the store, and made again from their seed in minutes.
     """
     if phase == "demos":
