@@ -63,6 +63,19 @@ def test_other_tasks_and_the_gaussian_policy_run(smoke: Path, snakemake: Snakema
     }
 
 
+def test_robomimic_goes_the_same_way(smoke: Path, snakemake: Snakemake) -> None:
+    run = Path("results", "smoke", "finetune", "lift", "idql", "surgery", "m2", "seed0", "metrics.csv")
+    done = snakemake(smoke, str(run))
+    assert done.returncode == 0, done.stderr
+    metrics = pd.read_csv(smoke / run)
+    assert {"success", "return"} <= set(metrics.loc[metrics["split"] == "eval", "metric"])
+    for split in ("report", "report_best"):
+        episodes = metrics[(metrics["split"] == split) & (metrics["metric"] == "episode_success")]
+        assert len(episodes) == 4
+        assert set(episodes["value"]) <= {0.0, 1.0}
+    assert metrics.loc[metrics["metric"] == "n_il_updates", "value"].max() > 0
+
+
 def test_number_of_cores_changes_no_result(smoke: Path, snakemake: Snakemake, tmp_path: Path) -> None:
     shutil.copytree(smoke / "results" / "smoke" / "demos", tmp_path / "results" / "smoke" / "demos")
     done = snakemake(tmp_path, cores=1)
