@@ -26,8 +26,7 @@ from pydantic import (
 
 # results/<figure>.* belongs to this budget alone, whichever is chosen.
 DEFAULT_BUDGET = "laptop"
-COMPUTE = "compute"  # source of a panel; any other is a budget
-COMPUTE = "compute"  # source of a panel; any other is a budget
+COMPUTE = "compute"  # source of a panel or row; any other is a budget
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
@@ -486,6 +485,11 @@ class SmoothingConfig(Model):
         return self
 
 
+def separation_of_arm(m: M | str, separation: Separation) -> Separation:
+    """Return where an arm's runs live: RL only separates nothing, whichever arms it is compared with."""
+    return "none" if m == "inf" else separation
+
+
 class Control(Model):
     """A line beside those of a panel's method: another method, to tell what theirs owe to what."""
 
@@ -511,15 +515,13 @@ class PanelRuns(Model):
         """Yield method, separation and m of every line, given the arms of the panel's method."""
         main = ((self.method, m) for m in m_values)
         for method, m in (*main, *((control.method, control.m) for control in self.controls)):
-            # RL only separates nothing: it lives under `none`, whichever arms it is compared with.
-            yield method, "none" if m == "inf" else self.separation, m
+            yield method, separation_of_arm(m, self.separation), m
 
     def holds(self, task: str, method: str, separation: str, m: M | str) -> bool:
         """Tell whether a run is in the panel."""
         of_control = {(control.method, str(control.m)) for control in self.controls}
-        own = "none" if m == "inf" else self.separation
         known = method == self.method or (method, str(m)) in of_control
-        return known and (task, separation) == (self.task, own)
+        return known and (task, separation) == (self.task, separation_of_arm(m, self.separation))
 
 
 class PanelConfig(PanelRuns):
@@ -571,8 +573,8 @@ class ComparisonColumn(Model):
 
     @property
     def separation_of_runs(self) -> Separation:
-        """Where its runs live: RL only separates nothing."""
-        return "none" if self.m == "inf" else self.separation
+        """Of its runs, as in their paths."""
+        return separation_of_arm(self.m, self.separation)
 
 
 class ComparisonTask(Model):

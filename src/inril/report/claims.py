@@ -33,7 +33,7 @@ import pandas as pd
 from inril.config import Metric
 from inril.errors import InputError
 from inril.report.aggregate import read_run, rows_of
-from inril.report.levels import RL_ONLY, episodes, headline, mean_gain
+from inril.report.levels import RL_NAME, RL_ONLY, episodes, headline, mean_gain
 from inril.report.statistics import Array, t_interval
 from inril.report.tables import write_table
 
@@ -273,7 +273,7 @@ def second_half_slope(curve: Curve) -> float:
 def _cells(findings: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     """Yield the rows for people, one cell per entry of `_HEADER`."""
     for row in findings.to_dict("records"):
-        arm = "RL only" if row["m"] == RL_ONLY else row["m"]
+        arm = RL_NAME if row["m"] == RL_ONLY else row["m"]
         told = np.isfinite(row["low"])
         interval = f"{row['estimate']:+.4g} [{row['low']:+.4g}, {row['high']:+.4g}]" if told else ""
         said = (row["measure"], row["per_seed"], interval, row["verdict"])

@@ -29,11 +29,11 @@ from inril.config import COMPUTE, FigureSpec, PanelConfig, PlannedRun, PlotConfi
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS, read_csv
+from inril.report.levels import RL_NAME, RL_ONLY
 from inril.report.statistics import MIN_SEEDS, Array, on_common_grid, savgol, stratified_iqm
 
 Dashes = tuple[float, tuple[float, ...]] | Literal["-"]
 
-RL_ONLY, RL_NAME = "inf", "RL only"
 LABELS = {
     "eval/return": "Return",
     "eval/success": "Success rate",

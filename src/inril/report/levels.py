@@ -17,7 +17,7 @@ from inril.config import Metric
 from inril.report.aggregate import rows_of
 from inril.report.statistics import Array, Interval, hierarchical_gain, hierarchical_mean, newcombe, wilson
 
-RL_ONLY = "inf"
+RL_ONLY, RL_NAME = "inf", "RL only"
 NONE = "–"  # what is not there, in tables for people
 _PLAIN = ("dppo", "idql", "dipo", "awr", "ppo_gaussian")  # methods that learn from rewards alone
 
@@ -92,7 +92,7 @@ def arm_name(method: str, m: str) -> str:
     """Return what tables call an arm; methods that use demonstrations or a teacher of their own are not RL only."""
     if m != RL_ONLY:
         return m
-    return "RL only" if method in _PLAIN else "not interleaved"
+    return RL_NAME if method in _PLAIN else "not interleaved"
 
 
 def _alike(values: Sequence[Array]) -> bool:
