@@ -250,11 +250,12 @@ def _facts(panel: PanelConfig, arms: Sequence[Arm], missing: Sequence[PlannedRun
 def _footnote(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> str:
     """Return the budget, what is published or missing, the kind of interval and what was smoothed."""
     n_seeds = {_n_seeds(arm) for arms in panels for arm in arms}
-    both = zip(spec.figure.panels, panels, strict=True)
+    both = list(zip(spec.figure.panels, panels, strict=True))
     missing = list(dict.fromkeys(run for panel, arms in both for run in _missing(spec, panel, arms)))
     parts = [f"Budget: {spec.budget}."]
-    for source in dict.fromkeys(panel.source for panel in spec.figure.panels if panel.source != COMPUTE):
-        labels = [panel.label for panel in spec.figure.panels if panel.source == source]
+    published = [panel for panel, arms in both if arms and panel.source != COMPUTE]
+    for source in dict.fromkeys(panel.source for panel in published):
+        labels = [panel.label for panel in published if panel.source == source]
         parts.append(f"Drawn from the published runs of budget {source}: {', '.join(labels)}.")
     if missing:
         parts.append(f"Missing: {_list_missing(missing)}.")
