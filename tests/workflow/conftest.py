@@ -65,6 +65,7 @@ def source(tmp_path: Path) -> Path:
     copy = tmp_path / "source"
     for folder in ("config", "profiles", "rules", "src"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "published" / "tables", copy / "published" / "tables")
     for file in ("Snakefile", "environment.yml"):
         shutil.copy(ROOT / file, copy / file)
     return copy
