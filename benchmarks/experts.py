@@ -16,17 +16,9 @@ from inril.data.scripted.attempt import Recipe, attempt
 from inril.data.scripted.operator import GROUPS
 from inril.envs.scene import make_scene
 from inril.project import Project, read_yaml
+from inril.report.statistics import wilson
 
 _CONFIG = Path(__file__).parents[1] / "config"
-_Z = 1.96  # of a 95 % interval
-
-
-def success_interval(n_successes: int, n_episodes: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a success rate."""
-    rate, shrink = n_successes / n_episodes, 1 + _Z**2 / n_episodes
-    centre = (rate + _Z**2 / (2 * n_episodes)) / shrink
-    half = _Z / shrink * np.sqrt(rate * (1 - rate) / n_episodes + _Z**2 / (4 * n_episodes**2))
-    return centre - half, centre + half
 
 
 def main() -> None:
@@ -44,9 +36,9 @@ def main() -> None:
     for i in range(args.episodes):
         job = (GROUPS[i % len(GROUPS)], i // len(GROUPS))
         succeeded.append([attempt(scene, recipe, *job).episode is not None for scene in (fast, stock)])
-    for name, successes in zip(("fast", "stock"), np.sum(succeeded, axis=0).tolist(), strict=True):
-        low, high = success_interval(successes, args.episodes)
-        print(f"{args.task}, {name}: {successes} of {args.episodes} [{100 * low:.0f} %, {100 * high:.0f} %]")
+    for name, outcomes in zip(("fast", "stock"), np.array(succeeded, dtype=float).T, strict=True):
+        _, low, high = wilson(outcomes)
+        print(f"{args.task}, {name}: {outcomes.sum():.0f} of {args.episodes} [{100 * low:.0f} %, {100 * high:.0f} %]")
     print(f"{args.task}: equal outcome in {sum(a == b for a, b in succeeded)} of {args.episodes}")
 
 

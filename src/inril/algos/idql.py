@@ -104,24 +104,24 @@ class IDQL(OffPolicy):
 
     def explore(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one of M chunks, those better than the average (Q > V) with the larger weight."""
-        chunks = self._propose(self.training_chain, obs, generator)
-        better = self._values_of(obs, chunks) > self.value(obs)
+        chunks = self.propose(self.training_chain, obs, generator)
+        better = self.values_of(obs, chunks) > self.value(obs)
         weight = torch.where(better, self.config.explore_weight, 1 - self.config.explore_weight)
         chosen = torch.multinomial(weight.cpu(), 1, generator=generator).squeeze(1).to(obs.device)
         return chunks[torch.arange(len(chosen), device=obs.device), chosen]
 
     def exploit(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Of M chunks drawn with evaluation noise take the one with the highest value."""
-        chunks = self._propose(self.evaluation_chain, obs, generator)
-        best = self._values_of(obs, chunks).argmax(dim=1)
+        chunks = self.propose(self.evaluation_chain, obs, generator)
+        best = self.values_of(obs, chunks).argmax(dim=1)
         return chunks[torch.arange(len(best), device=best.device), best]
 
-    def _propose(self, chain: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
+    def propose(self, chain: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw M chunks (E, M, Tp, Da) for each observation (E, Do)."""
         chunks = self.draw(chain, obs.repeat_interleave(self.config.n_samples, dim=0), generator)
         return chunks.view(len(obs), self.config.n_samples, *self.policy.chunk_shape)
 
-    def _values_of(self, obs: Tensor, chunks: Tensor) -> Tensor:
+    def values_of(self, obs: Tensor, chunks: Tensor) -> Tensor:
         """Smaller target value (E, M) of chunks (E, M, Tp, Da)."""
         repeated = obs.repeat_interleave(chunks.shape[1], dim=0)
         values: Tensor = self.q_target.smaller(repeated, chunks.flatten(0, 1))

@@ -198,10 +198,10 @@ def test_every_observation_gets_its_own_proposals_and_values(make: Make) -> None
         def chunks(self, repeated: Tensor, *_: object) -> Tensor:
             return repeated[:, None, :].expand(-1, 2, -1).contiguous()
 
-    chunks = idql._propose(Recall(), obs, torch.Generator())  # type: ignore[arg-type]
+    chunks = idql.propose(Recall(), obs, torch.Generator())  # type: ignore[arg-type]
     assert torch.equal(chunks, obs[:, None, None, :].expand(4, 3, 2, 2))
     chunks = chunks + torch.randn(chunks.shape, generator=torch.Generator().manual_seed(1))
-    values = idql._values_of(obs, chunks)
+    values = idql.values_of(obs, chunks)
     for m in range(3):
         torch.testing.assert_close(values[:, m], idql.q_target.smaller(obs, chunks[:, m]))
 
@@ -210,13 +210,13 @@ def test_training_explores_with_the_noise_floor_and_evaluation_without(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idql, used = make(), []
-    propose = idql._propose
+    propose = idql.propose
 
     def watch(sampler: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
         used.append(list(sampler.std))
         return propose(sampler, obs, generator)
 
-    monkeypatch.setattr(idql, "_propose", watch)
+    monkeypatch.setattr(idql, "propose", watch)
     with torch.no_grad():
         idql.explore(torch.zeros(4, 2), torch.Generator().manual_seed(0))
     idql.act(np.zeros((4, 2)), torch.Generator().manual_seed(0))
@@ -252,7 +252,7 @@ def test_evaluation_takes_the_chunk_that_the_smaller_target_value_prefers(
 ) -> None:
     idql = make()
     chunks = torch.stack([torch.full((2, 2), float(k)) for k in range(3)]).expand(4, 3, 2, 2)
-    monkeypatch.setattr(idql, "_propose", lambda sampler, obs, generator: chunks)
+    monkeypatch.setattr(idql, "propose", lambda sampler, obs, generator: chunks)
     first, second = (torch.tensor(scores).expand(4, 3).reshape(-1) for scores in ([5.0, 3.0, 9.0], [1.0, 2.0, 0.0]))
     monkeypatch.setattr(type(idql.q_target), "forward", lambda self, obs, chunk: torch.stack([first, second]))
     chosen = idql.act(np.zeros((4, 2)), torch.Generator())
@@ -263,9 +263,9 @@ def test_evaluation_takes_the_chunk_that_the_smaller_target_value_prefers(
 def test_exploration_draws_better_chunks_more_often(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     idql, n = make(), 4000
     chunks = torch.stack([torch.full((2, 2), float(k)) for k in range(3)]).expand(n, 3, 2, 2)
-    monkeypatch.setattr(idql, "_propose", lambda sampler, obs, generator: chunks)
+    monkeypatch.setattr(idql, "propose", lambda sampler, obs, generator: chunks)
     monkeypatch.setattr(idql, "value", lambda obs: torch.zeros(len(obs), 1))
-    monkeypatch.setattr(idql, "_values_of", lambda obs, chunks: torch.tensor([-1.0, 1.0, 2.0]).expand(n, 3))
+    monkeypatch.setattr(idql, "values_of", lambda obs, chunks: torch.tensor([-1.0, 1.0, 2.0]).expand(n, 3))
     chosen = idql.explore(torch.zeros(n, 2), torch.Generator().manual_seed(0))[:, 0, 0]
     share = [(chosen == k).float().mean().item() for k in range(3)]
     assert share == pytest.approx([0.3 / 1.7, 0.7 / 1.7, 0.7 / 1.7], abs=0.03)
