@@ -213,7 +213,7 @@ def _draw_legend(ax: Axes, arms: Sequence[Arm]) -> None:
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.3),
-        ncols=3 if max(len(arm.label) for arm in arms) < 20 else 2,
+        ncols=3 if (longest := max(len(arm.label) for arm in arms)) < 20 else 2 if longest < 28 else 1,
         fontsize="small",
         handlelength=1.9,
         columnspacing=1.0,
