@@ -209,11 +209,12 @@ def _draw_arm(ax: Axes, arm: Arm, metric: str, smoothing: SmoothingConfig | None
 
 def _draw_legend(ax: Axes, arms: Sequence[Arm]) -> None:
     handles = [Line2D([], [], color=arm.color, linestyle=arm.dashes, linewidth=1.8, label=arm.label) for arm in arms]
+    longest = max(len(arm.label) for arm in arms)
     ax.legend(
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.3),
-        ncols=3 if (longest := max(len(arm.label) for arm in arms)) < 20 else 2 if longest < 28 else 1,
+        ncols=3 if longest < 20 else 2 if longest < 28 else 1,
         fontsize="small",
         handlelength=1.9,
         columnspacing=1.0,
