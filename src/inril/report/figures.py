@@ -44,8 +44,10 @@ LABELS = {
 FORMATS = ("pdf", "png")
 # No dates and versions in the files: the same figure is the same bytes.
 _METADATA: dict[str, dict[Any, None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
-_COLUMN_INCHES, _ROW_INCHES, _LEGEND_INCHES, _NOTE_INCHES = 3.4, 1.9, 0.65, 0.2
+_COLUMN_INCHES, _ROW_INCHES, _LEGEND_INCHES, _NOTE_INCHES = 3.4, 1.9, 0.8, 0.2
 _NOTE_CHARACTERS = 70  # of a footnote that fits under one column
+_FACTS_CHARACTERS = 58  # of a line that fits over one panel
+_LEGEND_CHARACTERS = 24  # of labels of which two fit beside each other under one panel
 _MISSING_NAMED = 6  # missing runs that a footnote names; of more it gives the number
 _FAINT, _BAND = 0.35, 0.15
 _ABOVE: dict[str, Any] = {
@@ -53,6 +55,8 @@ _ABOVE: dict[str, Any] = {
     "textcoords": "offset points",
     "fontsize": "small",
     "color": "0.35",
+    "linespacing": 1.1,
+    "in_layout": False,  # text that sticks out would narrow all panels, and then stick out the more
 }
 # Neighbouring arms also differ in their dashes: for print without colour, and for eyes that tell few greens apart.
 _SOLID: Dashes = "-"
@@ -169,9 +173,11 @@ def _draw_panel(axes: Sequence[Axes], spec: FigureSpec, panel: PanelConfig, arms
         else:
             ax.set(xticks=[], yticks=[])
             ax.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color="0.5")
-    axes[0].set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=14)
+    facts = fill(_facts(panel, arms, _missing(spec, panel, arms)), _FACTS_CHARACTERS) if arms else ""
+    axes[0].annotate(facts, (0, 1), (0, 4), **_ABOVE)
+    pad = 14 + 9 * facts.count("\n")
+    axes[0].set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=pad)
     if arms:
-        axes[0].annotate(_facts(panel, arms, _missing(spec, panel, arms)), (0, 1), (0, 4), **_ABOVE)
         axes[-1].set_xlabel("Environment steps")
         _draw_legend(axes[-1], arms)
 
@@ -209,12 +215,11 @@ def _draw_arm(ax: Axes, arm: Arm, metric: str, smoothing: SmoothingConfig | None
 
 def _draw_legend(ax: Axes, arms: Sequence[Arm]) -> None:
     handles = [Line2D([], [], color=arm.color, linestyle=arm.dashes, linewidth=1.8, label=arm.label) for arm in arms]
-    longest = max(len(arm.label) for arm in arms)
     ax.legend(
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.3),
-        ncols=3 if longest < 20 else 2 if longest < 28 else 1,
+        ncols=2 if max(len(arm.label) for arm in arms) < _LEGEND_CHARACTERS else 1,
         fontsize="small",
         handlelength=1.9,
         columnspacing=1.0,
