@@ -84,6 +84,7 @@ class Project:
     def __init__(self, config_dir: Path, root: Mapping[str, Any]) -> None:
         self.config_dir = config_dir
         self.root = validate(RootConfig, [(config_dir / "config.yaml", root)])
+        self._files: dict[Path, Layer] = {}  # a plan asks for the same few files thousands of times
         self.budget = self._read("budgets", self.root.budget)
         self._axes()
 
@@ -320,9 +321,13 @@ class Project:
         return [*head, self._part(layer, *section)]
 
     def _read(self, kind: str, name: str) -> Layer:
-        folder = self.config_dir / kind
-        _require(kind.rstrip("s"), name, sorted(path.stem for path in folder.glob("*.yaml")))
-        path = folder / f"{name}.yaml"
+        path = self.config_dir / kind / f"{name}.yaml"
+        if path not in self._files:
+            _require(kind.rstrip("s"), name, sorted(other.stem for other in path.parent.glob("*.yaml")))
+            self._files[path] = path, self._checked(kind, path)
+        return self._files[path]
+
+    def _checked(self, kind: str, path: Path) -> dict[str, Any]:
         values = read_yaml(path)
         _check_keys(path, "", values, _SECTIONS[kind])
         _check_phases(path, "", values)
@@ -331,7 +336,7 @@ class Project:
         for task, part in of_tasks.items():
             _check_keys(path, f"tasks.{task}.", part or {}, _PHASES | _OF_TASK)
             _check_phases(path, f"tasks.{task}.", part or {})
-        return path, values
+        return values
 
     @staticmethod
     def _part(layer: Layer, *keys: str, only: Sequence[str] | None = None) -> Layer:
