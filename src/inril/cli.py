@@ -191,7 +191,7 @@ def _record(args: argparse.Namespace) -> None:
 def _publish(args: argparse.Namespace) -> None:
     from inril import publish
 
-    publish.run(args.budgets, args.figures, args.limit_mb)
+    publish.run(args.budgets, args.figures, args.limit_mb, args.drop)
 
 
 def _status(args: argparse.Namespace) -> None:
@@ -297,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     publish = command("publish", _publish, "record, commit, push and check the stages of dvc.yaml")
     publish.add_argument("budgets", nargs="*", help="default: all of dvc.yaml")
     publish.add_argument("--figures", nargs="+", default=(), help="whose runs to publish; default: all")
+    publish.add_argument("--drop", action="store_true", help="let go what is published and no longer current")
     publish.add_argument("--limit-mb", type=float, default=100, help="size that the store may have; default: 100")
 
     status = command("status", _status, "show where every run of a figure stands")

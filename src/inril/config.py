@@ -544,6 +544,7 @@ class FigureConfig(Model):
     metrics: tuple[MetricName, ...] = Field(min_length=1, description="from top to bottom of a panel, split/metric")
     m_values: tuple[M, ...] | None = Field(None, description="arms of this figure; null takes the chosen ones")
     columns: PositiveInt = Field(3, description="panels side by side; more go below")
+    paper_m: tuple[PositiveInt, ...] = Field((), description="m of the paper's figure; panels name those they lack")
 
     @model_validator(mode="after")
     def _check(self) -> FigureConfig:

@@ -56,16 +56,18 @@ class Stage(NamedTuple):
         return MIRROR / self.budget / self.phase
 
 
-def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: float = 100) -> None:
+def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: float = 100, drop: bool = False) -> None:
     """Record, commit, push and check.
 
     Args:
         budgets: whose results to publish; those of others stay as they are. All of dvc.yaml if empty.
         figures: whose runs to publish; of all figures if empty.
         limit_mb: size that the store may have.
+        drop: whether what is published and no longer current may go. Figures that are named are a choice already.
 
     Raises:
-        InputError: a budget has no stages, the store would be too large, or Snakemake or DVC fails.
+        InputError: a budget has no stages, something published would go unasked, the store would be too large, or
+            Snakemake or DVC fails.
     """
     stages = _stages(budgets)
     budgets = list(dict.fromkeys(stage.budget for stage in stages))
@@ -74,7 +76,7 @@ def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: floa
         _draw(budget, figures)
         _share_tables(budget, figures)
     for stage in stages:
-        record(stage.budget, stage.phase, figures)
+        record(stage.budget, stage.phase, figures, drop or bool(figures))
     # DVC refuses to pull anything while one stage has never been recorded: those of other budgets are, as empty.
     new = [stage for stage in _stages() if stage.name not in published and stage not in stages]
     for stage in new:
@@ -90,11 +92,11 @@ def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: floa
     print(f"To share it: git add dvc.lock {STORE} && git commit")
 
 
-def record(budget: str, phase: str, figures: Sequence[str] = ()) -> None:
+def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = True) -> None:
     """Make one phase of the mirror equal to what is complete and current of it.
 
     Raises:
-        InputError: dvc.yaml has no such stage, or Snakemake fails.
+        InputError: dvc.yaml has no such stage, files would go without `drop`, or Snakemake fails.
     """
     stages = {stage.phase: stage for stage in _stages([budget])}
     if phase not in stages:
@@ -107,6 +109,15 @@ def record(budget: str, phase: str, figures: Sequence[str] = ()) -> None:
         wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
         if output.exists() and not _is_left_out(budget, phase, output):
             wanted[copy] = output.read_bytes()
+    lost = [] if drop else sorted(path for path in folder.rglob("*") if path.is_file() and path not in wanted)
+    if lost:
+        others = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        raise InputError(
+            folder,
+            expected="what is published to be current: its inputs made, its settings and code as they were",
+            got=f"{', '.join(str(path.relative_to(folder)) for path in lost[:_NAMED])}{others} are not",
+            hint="Make their inputs first (docs/publishing.md), or give --drop to unpublish them",
+        )
     _make_equal(folder, wanted)
 
 

@@ -220,7 +220,13 @@ def test_publishing_takes_complete_runs_only_and_twice_changes_nothing(
     assert subprocess.run(["git", "status", "--short"], cwd=root, capture_output=True, text=True).stdout == ""
 
     (root / M2 / "metrics.csv").unlink()
-    assert make(root, "inril", "publish").startswith("published smoke: 1 of 2 runs; ")
+    refused = call(root, "inril", "publish")
+    assert refused.returncode == 1
+    run = M2.relative_to("results/smoke/finetune")
+    named = rf"finetune: expected what is published to be current: .*, got {run}/\S+, .* are not"
+    assert re.search(named, refused.stderr)
+    assert {path: path.read_bytes() for path in published} == published
+    assert make(root, "inril", "publish", "--drop").startswith("published smoke: 1 of 2 runs; ")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "one run")
     (tmp_path / "again").mkdir()

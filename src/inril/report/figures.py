@@ -173,7 +173,7 @@ def _draw_panel(axes: Sequence[Axes], spec: FigureSpec, panel: PanelConfig, arms
         else:
             ax.set(xticks=[], yticks=[])
             ax.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color="0.5")
-    facts = fill(_facts(panel, arms, _missing(spec, panel, arms)), _FACTS_CHARACTERS) if arms else ""
+    facts = fill(_facts(spec, panel, arms), _FACTS_CHARACTERS) if arms else ""
     axes[0].annotate(facts, (0, 1), (0, 4), **_ABOVE)
     pad = 14 + 9 * facts.count("\n")
     axes[0].set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=pad)
@@ -240,8 +240,9 @@ def _missing(spec: FigureSpec, panel: PanelConfig, arms: Sequence[Arm]) -> list[
     return [run for run in planned if (run.method, str(run.m), run.seed) not in shown]
 
 
-def _facts(panel: PanelConfig, arms: Sequence[Arm], missing: Sequence[PlannedRun]) -> str:
-    """Return what a panel's lines rest on."""
+def _facts(spec: FigureSpec, panel: PanelConfig, arms: Sequence[Arm]) -> str:
+    """Return what a panel's lines rest on, and which of the paper's it lacks."""
+    missing = _missing(spec, panel, arms)
     runs = pd.concat([arm.runs for arm in arms])
     env_steps = _span(runs.groupby(["method", "m", "seed"])["env_steps"].max())
     seeds = _span(pd.Series([_n_seeds(arm) for arm in arms]))
@@ -250,7 +251,10 @@ def _facts(panel: PanelConfig, arms: Sequence[Arm], missing: Sequence[PlannedRun
         n_runs = sum(_n_seeds(arm) for arm in arms)
         amount = f"{n_runs} of {n_runs + len(missing)} runs"
     source = "" if panel.source == COMPUTE else f"Published ({panel.source}): "
-    return f"{source}{env_steps} env steps, {amount}, {_span(_last(runs, RL_UPDATES))} RL updates"
+    own_m = set(runs[runs["method"] == panel.method]["m"])
+    lacking = [str(m) for m in spec.figure.paper_m if str(m) not in own_m]
+    not_run = f"; not run: m = {', '.join(lacking)}" if lacking else ""
+    return f"{source}{env_steps} env steps, {amount}, {_span(_last(runs, RL_UPDATES))} RL updates{not_run}"
 
 
 def _footnote(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> str:
