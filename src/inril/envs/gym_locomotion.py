@@ -39,7 +39,7 @@ class GymLocomotion:
         self.obs_dim = self.model.nq - 1 + self.model.nv
         self.action_dim = self.model.nu
         self.data = [mujoco.MjData(self.model) for _ in range(n_envs)]
-        self.simulators = simulator_table(self.model, self.data)
+        self.simulators = simulator_table([self.model] * n_envs, self.data)
         self._control_dt_s = self.model.opt.timestep * task.rules.frame_skip
         self._renderer: mujoco.Renderer | None = None
 

@@ -41,7 +41,7 @@ llvmlite.binding.load_library_permanently(str(_LIBRARY))
 
 
 def _source_digest() -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
@@ -61,12 +61,13 @@ _mj_step = mujoco_function("mj_step", types.uintp, types.uintp)
 _mj_forward = mujoco_function("mj_forward", types.uintp, types.uintp)
 _mj_reset_data = mujoco_function("mj_resetData", types.uintp, types.uintp)
 
-_STATE_ARRAYS = ("qpos", "qvel", "ctrl")
-_COMPUTED_ARRAYS = ("qM", "qfrc_bias", "xpos", "xquat", "site_xpos", "site_xmat", "geom_xpos", "geom_xmat")
-_COUNTS = ("nq", "nv", "nu", "nbody", "nsite", "ngeom")
+_STATE_ARRAYS = ("qpos", "qvel", "ctrl", "eq_active", "mocap_pos")
+_COMPUTED_ARRAYS = ("qM", "qfrc_bias", "xpos", "xquat", "xmat", "site_xpos", "site_xmat", "geom_xpos", "geom_xmat")
+_MODEL_ARRAYS = ("body_pos", "body_quat", "geom_contype", "geom_conaffinity")
+_COUNTS = ("nq", "nv", "nu", "nbody", "nsite", "ngeom", "neq", "nmocap")
 
 SIMULATOR_DTYPE = np.dtype(
-    [(name, np.uintp) for name in ("model", "data", *_STATE_ARRAYS, *_COMPUTED_ARRAYS)]
+    [(name, np.uintp) for name in ("model", "data", *_STATE_ARRAYS, *_COMPUTED_ARRAYS, *_MODEL_ARRAYS)]
     + [(name, np.uintp) for name in ("bad_state_warnings", "n_contacts", "contact_geoms")]
     + [(name, np.intp) for name in ("contact_stride", *_COUNTS)]
 )
@@ -90,23 +91,25 @@ def compiled(function: CompiledFunction) -> CompiledFunction:
     return cast(CompiledFunction, numba.njit(nogil=True, cache=True)(function))
 
 
-def simulator_table(model: mujoco.MjModel, data: Sequence[mujoco.MjData]) -> npt.NDArray[np.void]:
+def simulator_table(models: Sequence[mujoco.MjModel], data: Sequence[mujoco.MjData]) -> npt.NDArray[np.void]:
     """Collect the addresses that compiled loops work on.
 
     Args:
-        model: the model that all environments share.
-        data: one per environment. The caller keeps them and the model alive as long as the table is used.
+        models: one per environment; the same one everywhere unless compiled code changes it.
+        data: one per environment. The caller keeps them and the models alive as long as the table is used.
 
     Returns:
         (E,) of `SIMULATOR_DTYPE`.
     """
     table = np.zeros(len(data), dtype=SIMULATOR_DTYPE)
-    for row, env_data in zip(table, data, strict=True):
+    for row, model, env_data in zip(table, models, data, strict=True):
         counters = env_data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
         contact_geoms = env_data.contact.geom
         row["model"], row["data"] = model._address, env_data._address
         for name in (*_STATE_ARRAYS, *_COMPUTED_ARRAYS):
             row[name] = getattr(env_data, name).ctypes.data
+        for name in _MODEL_ARRAYS:
+            row[name] = getattr(model, name).ctypes.data
         for name in _COUNTS:
             row[name] = getattr(model, name)
         row["bad_state_warnings"] = counters.ctypes.data
@@ -165,6 +168,20 @@ def float_view(address: int, length: int) -> FloatArray:
 
 
 @compiled
+def int_view(address: int, length: int) -> npt.NDArray[np.int32]:
+    """View `length` int32 numbers at an address (uintp) as an array, without copying."""
+    view: npt.NDArray[np.int32] = carray(_pointer(address), (length,), np.int32)
+    return view
+
+
+@compiled
+def byte_view(address: int, length: int) -> npt.NDArray[np.uint8]:
+    """View `length` bytes at an address (uintp) as an array, without copying."""
+    view: npt.NDArray[np.uint8] = carray(_pointer(address), (length,), np.uint8)
+    return view
+
+
+@compiled
 def restart(simulator: Simulator, qpos: FloatArray, qvel: FloatArray) -> None:
     """Clear an environment's data, set its state and compute all that follows from the state.
 
@@ -208,7 +225,7 @@ def has_diverged(simulator: Simulator) -> bool:
     MuJoCo resets the state itself when it turns bad, so that a finite state alone proves nothing: the warning
     counters, which `restart` clears, show it.
     """
-    counters = carray(_pointer(simulator.bad_state_warnings), (2 * _N_BAD_STATE_WARNINGS - 1,), np.int32)
+    counters = int_view(simulator.bad_state_warnings, 2 * _N_BAD_STATE_WARNINGS - 1)
     for i in range(_N_BAD_STATE_WARNINGS):
         if counters[2 * i] > 0:
             return True
@@ -225,11 +242,11 @@ def has_contact(simulator: Simulator, geom: int, body: int, geom_body: IntArray)
         body: any geom of this body counts.
         geom_body: (ngeom,) body of each geom.
     """
-    n_contacts = carray(_pointer(simulator.n_contacts), (1,), np.int32)[0]
+    n_contacts = int_view(simulator.n_contacts, 1)[0]
     if n_contacts == 0:
         return False
     stride = simulator.contact_stride
-    geoms = carray(_pointer(simulator.contact_geoms), ((n_contacts - 1) * stride + 2,), np.int32)
+    geoms = int_view(simulator.contact_geoms, (n_contacts - 1) * stride + 2)
     for i in range(n_contacts):
         first, second = geoms[i * stride], geoms[i * stride + 1]
         other = second if first == geom else first if second == geom else -1  # negative also for flexible bodies

@@ -39,7 +39,7 @@ class FastRobomimic:
         self.shared = robomimic_model(task)
         self.model = self.shared.model
         self.data = [mujoco.MjData(self.model) for _ in range(n_envs)]
-        self.simulators = simulator_table(self.model, self.data)
+        self.simulators = simulator_table([self.model] * n_envs, self.data)
         self._memory = np.zeros((n_envs, task.n_arms, ARM_MEMORY))
         self._camera: RobomimicCamera | None = None
 

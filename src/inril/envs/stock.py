@@ -40,7 +40,7 @@ class StockRobomimic:
         self._task = task
         self.model: mujoco.MjModel = self.envs[0].sim.model._model
         self.data: list[mujoco.MjData] = [env.sim.data._data for env in self.envs]
-        self._simulators = simulator_table(self.model, self.data)
+        self._simulators = simulator_table([self.model] * n_envs, self.data)
         self._camera: RobomimicCamera | None = None
 
     def advance(

@@ -1,0 +1,1 @@
+"""FurnitureBench's assembly tasks in MuJoCo, from primitives alone: scenes as data, one compiled loop for all."""
