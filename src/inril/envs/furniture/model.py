@@ -69,6 +69,7 @@ def furniture_model(task: FurnitureTask) -> FurnitureModel:
     """Build the scene of a task."""
     furniture = task.furniture
     spec = mujoco.MjSpec()
+    spec.compiler.degree = False
     spec.option.timestep = TIMESTEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC

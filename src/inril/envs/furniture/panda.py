@@ -6,7 +6,7 @@ can be in contact, as boxes. Gravity is compensated, as by the real controller.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -134,13 +134,13 @@ def _add_link(spec: mujoco.MjSpec, parent: mujoco.MjsBody, joint: str, of: _Link
     return body
 
 
-def _add_finger(hand: mujoco.MjsBody, name: str, side: int, reach_m: float, contact: dict[str, object]) -> None:
+def _add_finger(hand: mujoco.MjsBody, name: str, side: int, reach_m: float, contact: dict[str, Any]) -> None:
     """Add a finger: mount, oblique middle, and the pad that holds things by friction."""
     finger = hand.add_body(name=name, pos=[0, 0, 0.0584], gravcomp=1)
     _set_inertia(finger, 0.015, (0, 0, 0.02), inertia=(3e-6, 3e-6, 1e-6))
     finger.add_joint(
         name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], range=[0, reach_m], limited=True,
-        armature=0.1, damping=10,
+        solref_limit=contact["solref"], armature=0.1, damping=10,
     )  # fmt: skip
     middle_quat = quat_of(about("x", side * np.pi / 6))
     solid = {**contact, "friction": _BODY_FRICTION, "rgba": _HAND_COLOUR}
@@ -173,9 +173,9 @@ def _set_inertia(
         body.fullinertia = full
 
 
-def _box(half: Point, pos: Point) -> dict[str, object]:
+def _box(half: Point, pos: Point) -> dict[str, Any]:
     return {"type": mujoco.mjtGeom.mjGEOM_BOX, "size": half, "pos": pos}
 
 
-def _drawn_only() -> dict[str, object]:
+def _drawn_only() -> dict[str, Any]:
     return {"contype": 0, "conaffinity": 0, "mass": 0, "rgba": _LINK_COLOUR}

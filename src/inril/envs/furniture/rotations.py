@@ -34,3 +34,22 @@ def rotation_of(quat: FloatArray) -> FloatArray:
     rot, unit = np.empty(9), np.array(quat, dtype=np.float64)
     mujoco.mju_quat2Mat(rot, unit / np.linalg.norm(unit))
     return rot.reshape(3, 3)
+
+
+def rotation_by(rotation_vector: FloatArray) -> FloatArray:
+    """Return the rotation (3, 3) by |v| radians about v (3,)."""
+    angle = float(np.linalg.norm(rotation_vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    quat = np.empty(4)
+    mujoco.mju_axisAngle2Quat(quat, rotation_vector / angle, angle)
+    return rotation_of(quat)
+
+
+def aligning(direction: FloatArray, wanted: FloatArray) -> FloatArray:
+    """Return the smallest rotation (3, 3) that turns one unit vector (3,) into another one."""
+    axis = np.cross(direction, wanted)
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-12:
+        return np.eye(3)
+    return rotation_by(axis / sine * np.arctan2(sine, direction @ wanted))
