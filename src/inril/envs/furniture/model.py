@@ -26,6 +26,7 @@ CONTROL_DT_S = 0.1
 FENCE = "fence"
 FENCE_FRONT = (0.6815, 0.0, 0.015)
 FENCE_HALF_WIDTH, FENCE_BAR = 0.175, 0.01  # of the opening's middle line, and half the thickness of a bar
+FENCE_FRONT_INSIDE, FENCE_SIDE_INSIDE = FENCE_FRONT[0] - FENCE_BAR, FENCE_HALF_WIDTH - FENCE_BAR
 CAMERA = "front"
 
 # Two steps: faster contacts are unstable.

@@ -116,10 +116,6 @@ class Arm:
         yield from self.hold(n_steps + self.operator.pause())
         return True
 
-    def close_at_once(self) -> None:
-        """Close the fingers with the next action, whatever it is."""
-        self._grip = motion.CLOSED
-
     def rise(self, height_m: float, *, back_m: float = 0.0, tol_m: float = 0.02, max_steps: int = 20) -> Phase:
         """Draw back along the hand's axis, then go up."""
         rot = self.rot

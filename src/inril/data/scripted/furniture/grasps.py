@@ -62,3 +62,36 @@ def turn_upright(arm: Arm, pos: FloatArray, pitch_rad: float) -> Phase:
     yield from arm.reach(pos, pitched(0.0, pitch_rad), tol_m=0.03, tol_rad=0.2, max_steps=40)
     goal = pitched(0.0, pitch_rad - np.pi / 2)
     return (yield from arm.reach(pos, goal, tol_m=0.02, tol_rad=0.1, max_steps=60, max_rad=0.25))
+
+
+def grip_from_above(
+    arm: Arm, part: str, *, grip_m: float, period_rad: float, hover_m: float, lift_m: float
+) -> Phase:
+    """Grip a standing part from above and lift it.
+
+    Args:
+        arm: free.
+        part: what to grip.
+        grip_m: height of the fingers above its origin.
+        period_rad: yaws of the hand that differ by it are the same grasp.
+        hover_m: height above its origin to come from.
+        lift_m: how far to lift the hand.
+
+    Returns:
+        Whether it is held.
+    """
+    scene = arm.scene
+    for tries in range(_TRIES):
+        aim = arm.operator.aim(tries)
+        pos = scene.part_pos(part)
+        yaw, _ = motion.equivalent_yaws(motion.yaw(scene.part_rot(part)), 0.0, period_rad)
+        rot = motion.pointing_down(yaw + aim.yaw_rad)
+        yield from arm.reach(motion.above(pos, hover_m), rot, tol_m=0.006)
+        yield from arm.reach(motion.above(pos, grip_m + aim.offset_m[2]), rot, max_steps=30)
+        yield from arm.close(6)
+        yield from arm.reach(motion.above(arm.pos, lift_m), rot, tol_m=0.01, max_steps=20)
+        if scene.part_pos(part)[2] - pos[2] > lift_m / 2:
+            return True
+        yield from arm.open()
+        yield from arm.rise(0.05)
+    return False

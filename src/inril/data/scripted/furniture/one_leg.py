@@ -11,6 +11,7 @@ from inril.data.scripted.furniture.arm import Arm, Phase
 from inril.data.scripted.furniture.grasps import grasp_lying, turn_upright
 from inril.data.scripted.furniture.screwing import insert, turn_in
 from inril.data.scripted.operator import Operator
+from inril.envs.furniture.model import FENCE_FRONT_INSIDE, FENCE_SIDE_INSIDE
 from inril.envs.furniture.one_leg import ONE_LEG
 from inril.envs.furniture.rotations import about, aligning
 from inril.envs.furniture.scene import FurnitureScene
@@ -18,7 +19,6 @@ from inril.types import FloatArray
 
 _TOP_HALF_M = 0.0813
 _PUSH_Z = 0.02
-_FRONT_X, _SIDE_Y = 0.6715, 0.165  # inner faces of the fence
 _FINGER_M = 0.009  # from the hand's middle to the face that pushes
 _PITCH_RAD = np.deg2rad(50)
 _UP = np.array([0.0, 0.0, 1.0])
@@ -50,10 +50,7 @@ def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArra
         return
     yield from arm.open(6)
     yield from arm.rise(0.12, back_m=0.10)
-    yield from turn_in(
-        arm, 0, "leg4", lambda: scene.part_rot("leg4")[:, 1], grip_m=0.024, period_rad=np.pi / 2,
-        is_up=lambda: bool(scene.part_rot("leg4")[2, 1] > 0.9),
-    )  # fmt: skip
+    yield from turn_in(arm, 0, "leg4", 1, grip_m=0.024, period_rad=np.pi / 2)
 
 
 def _push(arm: Arm, axis: int) -> Phase:
@@ -67,7 +64,7 @@ def _push(arm: Arm, axis: int) -> Phase:
     rot = motion.pointing_down(yaw)
     yield from arm.reach(motion.at_height(behind, 0.10), rot, tol_m=0.01)
     yield from arm.reach(motion.at_height(behind, _PUSH_Z), rot, tol_m=0.006, max_steps=30)
-    wall = (_FRONT_X, _SIDE_Y)[axis] + scene.fence[axis]
+    wall = (FENCE_FRONT_INSIDE, FENCE_SIDE_INSIDE)[axis] + scene.fence[axis]
     end = np.array([*top[:2], _PUSH_Z])
     end[axis] = wall - 2 * _TOP_HALF_M - _FINGER_M + 0.006
     yield from arm.reach(end, motion.pointing_down(goal_yaw), max_steps=30, max_m=0.03, max_rad=0.15)

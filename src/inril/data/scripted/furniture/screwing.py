@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import count
-
 import numpy as np
 
 from inril.data.scripted import motion
 from inril.data.scripted.furniture.arm import Arm, Phase, Pos, Rot
-from inril.types import FloatArray
 
 _STUCK_M, _STUCK_STEPS, _LIFT_STEPS = 0.0004, 3, 4
 _LOWER_M = 0.008  # per step
@@ -19,6 +15,7 @@ _FURTHEST_YAW_RAD = np.deg2rad(62)  # of the hand, before and after a turn
 _LAST_YAW_RAD = -np.deg2rad(50)
 _TURN_STEP_RAD, _TURN_LEAD_RAD = 0.2, 0.12
 _MAX_TURNS = 12
+_STANDING_COSINE = 0.9
 
 
 def insert(
@@ -84,13 +81,12 @@ def turn_in(
     arm: Arm,
     pair: int,
     part: str,
-    axis: Callable[[], FloatArray],
+    axis: int,
     *,
     grip_m: float,
     period_rad: float,
     phase_rad: float = 0.0,
     held: bool = False,
-    is_up: Callable[[], bool],
 ) -> Phase:
     """Turn a part clockwise from above until its pair is assembled, grasping it again and again.
 
@@ -98,24 +94,24 @@ def turn_in(
         arm: free, or holding the part from above.
         pair: which is assembled.
         part: what is turned.
-        axis: tells the part's axis, (3,), upwards.
+        axis: the part's own axis that points up: 0, 1 or 2.
         grip_m: where it is grasped, along its axis from its origin.
         period_rad: of its grasps.
         phase_rad: of its grasps with respect to its x axis.
         held: whether it is held from above already.
-        is_up: tells whether it still stands.
 
     Returns:
-        Whether the pair is assembled.
+        Whether the pair is assembled; False also if the part has fallen.
     """
     scene = arm.scene
-    for turns in count():
-        if not is_up() or turns == _MAX_TURNS:
+    for turns in range(_MAX_TURNS):
+        upwards = scene.part_rot(part)[:, axis]
+        if upwards[2] < _STANDING_COSINE:
             return False
         if turns or not held:
             angle = motion.yaw(scene.part_rot(part)) + phase_rad
             yaw, _ = motion.equivalent_yaws(angle, _FURTHEST_YAW_RAD - period_rad / 2, period_rad)
-            rot, point = motion.pointing_down(yaw), scene.part_pos(part) + grip_m * axis()
+            rot, point = motion.pointing_down(yaw), scene.part_pos(part) + grip_m * upwards
             yield from arm.reach(motion.above(point, 0.06), rot, tol_m=0.012, tol_rad=0.1)
             yield from arm.reach(point, rot, max_steps=25)
             yield from arm.close(6)
