@@ -63,11 +63,16 @@ ALGORITHMS: dict[Method, str] = {
 PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]
-Suite = Literal["gym", "robomimic"]
+Suite = Literal["gym", "robomimic", "furniture"]
+SCRIPTED: tuple[Suite, ...] = ("robomimic", "furniture")  # suites whose demonstrators are scripts
 Sim = Literal["fast", "stock"]
 Metric = Literal["return", "success"]
 # Sources that have demonstrations of a suite's tasks.
-SOURCES: dict[Suite, tuple[DemoSource, ...]] = {"gym": ("generated", "d4rl"), "robomimic": ("generated", "robomimic")}
+SOURCES: dict[Suite, tuple[DemoSource, ...]] = {
+    "gym": ("generated", "d4rl"),
+    "robomimic": ("generated", "robomimic"),
+    "furniture": ("generated",),
+}
 AggregatorName = Literal[
     "upgrad",
     "mean",
@@ -244,12 +249,12 @@ class DemosConfig(Model):
         None, description="downloads: checksum; null records the first download's, checked from then on"
     )
     max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
-    n_demos: PositiveInt | None = later(None, description="generated, robomimic: successful episodes to keep")
+    n_demos: PositiveInt | None = later(None, description="scripted experts: successful episodes to keep")
     level: NonNegativeFloat | None = later(
-        None, description="generated, robomimic: 0 has machines demonstrate, 1 humans; above, it exaggerates"
+        None, description="scripted experts: 0 has machines demonstrate, 1 humans; above, it exaggerates"
     )
     max_demo_steps: PositiveInt | None = later(
-        None, description="generated, robomimic: environment steps after which an attempt has failed"
+        None, description="scripted experts: environment steps after which an attempt has failed"
     )
     torch_threads: TorchThreads = 1
 
@@ -261,7 +266,7 @@ class DemosConfig(Model):
             raise ValueError(f"a source of {self.task.suite} tasks: {' or '.join(SOURCES[self.task.suite])}")
         scripted = {"n_demos": self.n_demos, "level": self.level, "max_demo_steps": self.max_demo_steps}
         missing = [name for name, value in scripted.items() if value is None]
-        if self.task.suite == "robomimic" and self.source == "generated" and missing:
+        if self.task.suite in SCRIPTED and self.source == "generated" and missing:
             raise ValueError(f"{', '.join(missing)}: what the scripted experts need")
         return self
 

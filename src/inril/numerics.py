@@ -5,6 +5,8 @@ Golden tests (tests/unit/test_golden.py) fail when results change without a bump
 
 from __future__ import annotations
 
+from inril.config import SCRIPTED
+
 VERSIONS = {
     "expert": 1,
     "demos": 1,
@@ -44,7 +46,7 @@ def versions(*parts: str) -> dict[str, int]:
 
 def demos_versions(suite: str, source: str) -> dict[str, int]:
     """Return the versions of what demonstrations of a suite's task from a source are made with."""
-    return versions("demos", "scripted") if (suite, source) == ("robomimic", "generated") else versions("demos")
+    return versions("demos", "scripted") if source == "generated" and suite in SCRIPTED else versions("demos")
 
 
 def finetune_versions(method: str, separation: str, m: str | int) -> dict[str, int]:

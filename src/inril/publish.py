@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inril import paths
-from inril.config import DEFAULT_BUDGET
+from inril.config import DEFAULT_BUDGET, SCRIPTED
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.project import Project, read_yaml
@@ -124,11 +124,11 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
 def _is_left_out(budget: str, phase: str, output: Path) -> bool:
     """Tell whether only the record of a file is published.
 
-    So it is with fine-tuned policies, which have a stage of their own, and with demonstrations that hold simulator
-    states: too large for the store, and made again from their seed in minutes.
+    So it is with fine-tuned policies, which have a stage of their own, and with demonstrations of scripted experts: too
+    large for the store, and made again from their seed in minutes.
     """
     if phase == "demos":
-        return _project(budget).demos(output.parent.name).task.suite == "robomimic"
+        return _project(budget).demos(output.parent.name).task.suite in SCRIPTED
     return (phase, output.name) == ("finetune", paths.POLICY)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inril.config import DemosConfig
+from inril.config import SCRIPTED, DemosConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import Demos, demo_returns, read_demos, read_provenance
 from inril.data.normalizer import Normalizer
@@ -43,7 +43,7 @@ def make_demos(cfg: DemosConfig, out: Path, sim_threads: int = 1) -> None:
         from inril.data.robomimic import download_robomimic
 
         download_robomimic(cfg, out)
-    elif cfg.task.suite == "robomimic":
+    elif cfg.task.suite in SCRIPTED:
         from inril.data.scripted.generate import generate_scripted
 
         generate_scripted(cfg, out, sim_threads)

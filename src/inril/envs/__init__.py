@@ -9,6 +9,8 @@ from typing import Literal
 from inril.config import TaskSpec
 from inril.envs.base import BatchedEnv
 from inril.envs.batched import BatchedSimulator, Suite
+from inril.envs.furniture.suite import Furniture
+from inril.envs.furniture.tasks import FURNITURE_TASKS
 from inril.envs.gym_locomotion import GymLocomotion
 from inril.envs.gym_rules import HALFCHEETAH, HOPPER, WALKER2D
 from inril.envs.gymnasium_api import register_gymnasium
@@ -31,6 +33,7 @@ def _batched(
 TASKS: dict[str, MakeEnvs] = {
     **{task.task_id: partial(_batched, partial(GymLocomotion, task)) for task in (HOPPER, WALKER2D, HALFCHEETAH)},
     **{task_id: partial(_batched, partial(FastRobomimic, task)) for task_id, task in ROBOMIMIC_TASKS.items()},
+    **{task_id: partial(_batched, partial(Furniture, task)) for task_id, task in FURNITURE_TASKS.items()},
 }
 _STOCK: dict[str, MakeEnvs] = {
     task_id: partial(_batched, partial(StockRobomimic, task)) for task_id, task in ROBOMIMIC_TASKS.items()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import inril.envs
+from inril.envs.furniture.tasks import FURNITURE_TASKS
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 
 _NO_TIME_LIMIT = int(np.iinfo(np.int64).max)
@@ -27,6 +28,10 @@ _REGISTERED = {
     **{
         f"inril/{task_id.capitalize()}-v0": _Registration(task_id, 20, task.max_episode_steps)
         for task_id, task in ROBOMIMIC_TASKS.items()
+    },
+    **{
+        f"inril/{task_id.title().replace('_', '')}-v0": _Registration(task_id, 10, task.max_episode_steps)
+        for task_id, task in FURNITURE_TASKS.items()
     },
 }
 

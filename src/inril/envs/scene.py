@@ -9,7 +9,7 @@ import numpy as np
 
 from inril.envs.batched import Suite
 from inril.envs.kernel import log_mujoco_warnings
-from inril.envs.osc import ARM_JOINTS
+from inril.envs.osc import ARM_ACTION, ARM_JOINTS
 from inril.envs.robomimic import FastRobomimic
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 from inril.envs.stock import StockRobomimic
@@ -33,17 +33,19 @@ class Scene(Protocol):
     Attributes:
         obs_dim: Do.
         action_dim: Da, 7 per arm.
+        n_arms: arms that it moves.
     """
 
     obs_dim: int
     action_dim: int
+    n_arms: int
 
     def reset(self, rng: np.random.Generator) -> FloatArray:
         """Start an episode drawn from a generator; returns obs (Do,)."""
         ...
 
-    def step(self, action: FloatArray) -> tuple[FloatArray, bool]:
-        """Execute one action (Da,); returns obs (Do,) and whether the task is solved."""
+    def step(self, action: FloatArray) -> tuple[FloatArray, float, bool]:
+        """Execute one action (Da,); returns obs (Do,), the reward, and whether the task is solved."""
         ...
 
     def body_pos(self, name: str) -> FloatArray:
@@ -100,6 +102,7 @@ class RobomimicScene:
 
     def __init__(self, suite: RobomimicSuite) -> None:
         self.obs_dim, self.action_dim = suite.obs_dim, suite.action_dim
+        self.n_arms = suite.action_dim // ARM_ACTION
         self._suite = suite
         self._obs: FloatArray = np.zeros((1, suite.obs_dim))
         log_mujoco_warnings()
@@ -109,12 +112,13 @@ class RobomimicScene:
         self._suite.start(np.zeros(1, dtype=np.int64), [rng], self._obs)
         return self._observation()
 
-    def step(self, action: FloatArray) -> tuple[FloatArray, bool]:
+    def step(self, action: FloatArray) -> tuple[FloatArray, float, bool]:
         """Execute one action (Da,).
 
         Returns:
             obs: (Do,).
-            success: whether the task is solved now.
+            reward: 1 if the task is solved now.
+            success: whether it is.
 
         Raises:
             DivergedError: if the simulation leaves the finite numbers.
@@ -126,7 +130,7 @@ class RobomimicScene:
         self._suite.advance(slice(0, 1), action_chunk, counters[1], _NO_TIME_LIMIT, step)
         if step.diverged[0]:
             raise DivergedError(f"{self._suite.task_id}: the simulation diverged")
-        return self._observation(), bool(step.success[0])
+        return self._observation(), float(step.reward[0]), bool(step.success[0])
 
     def body_pos(self, name: str) -> FloatArray:
         """Return a body's position (3,)."""

@@ -43,7 +43,7 @@ def simulate(task_id: str) -> list[tuple[np.ndarray, np.ndarray]]:
             states.append(scene.state())
             observations.append(obs)
             action = np.clip(0.7 * action + rng.normal(scale=0.6, size=scene.action_dim), -1, 1)
-            obs, _ = scene.step(action)
+            obs, *_ = scene.step(action)
         episodes.append((np.array(states), np.array(observations)))
     return episodes
 

@@ -28,7 +28,7 @@ Attempts = dict[Group, list[Attempt]]
 
 
 def generate_scripted(cfg: DemosConfig, out: Path, sim_threads: int = 1) -> None:
-    """Make the demonstrations of a Robomimic task.
+    """Make the demonstrations of a Robomimic or furniture task.
 
     The file holds the three operator groups in turns, a filter key for each, and how often each succeeded. Finished
     attempts are stored beside it until it is complete, so that a killed run goes on where it was.

@@ -17,6 +17,8 @@ from inril.data.scripted.operator import Group
 from inril.files import write_atomically
 from inril.numerics import VERSIONS
 
+_ARRAYS = ("obs", "action", "reward", "terminated")
+
 
 class Job(NamedTuple):
     """One attempt: of which group, and its number there."""
@@ -48,8 +50,9 @@ class AttemptStore:
             with np.load(content) as arrays:
                 if "action" not in arrays:
                     return Attempt(int(arrays["n_steps"]), None)
-                obs, action, reward, states = (arrays[name] for name in ("obs", "action", "reward", "states"))
-                return Attempt(int(arrays["n_steps"]), Episode(obs, action, reward, terminated=False, states=states))
+                obs, action, reward, terminated = (arrays[name] for name in _ARRAYS)
+                states = arrays.get("states")
+                return Attempt(int(arrays["n_steps"]), Episode(obs, action, reward, bool(terminated), states))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
@@ -61,8 +64,9 @@ class AttemptStore:
         """
         arrays = {"n_steps": np.array(attempt.n_steps)}
         if attempt.episode is not None:
-            obs, action, reward, _, states, _ = attempt.episode
-            arrays |= {"obs": obs, "action": action, "reward": reward, "states": np.asarray(states)}
+            arrays |= {name: np.asarray(getattr(attempt.episode, name)) for name in _ARRAYS}
+            if attempt.episode.states is not None:
+                arrays["states"] = attempt.episode.states
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         write_atomically(self._path(job), buffer.getbuffer())

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 
-from inril.data.scripted.attempt import Attempt, Recipe, attempt
+from inril.data.scripted.attempt import EXPERTS, Attempt, Recipe, Workplace, attempt
 from inril.data.scripted.store import Job
-from inril.envs.scene import Scene, make_scene
 
 Runner = Callable[[Sequence[Job]], Iterator[tuple[Job, Attempt]]]
 
-_scene: Scene  # of this process, if it is a worker
+_scene: Workplace  # of this process, if it is a worker
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def runner(recipe: Recipe, n_processes: int) -> Iterator[Runner]:
         n_processes: with 1, they run in this process.
     """
     if n_processes == 1:
-        scene = make_scene(recipe.task_id)
+        scene = EXPERTS[recipe.task_id].make_scene()
         yield lambda jobs: ((job, attempt(scene, recipe, *job)) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
@@ -46,7 +45,7 @@ def runner(recipe: Recipe, n_processes: int) -> Iterator[Runner]:
 
 def _start(task_id: str) -> None:
     global _scene
-    _scene = make_scene(task_id)
+    _scene = EXPERTS[task_id].make_scene()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

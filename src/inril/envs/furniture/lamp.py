@@ -51,7 +51,15 @@ LAMP = Furniture(
     name="lamp",
     parts=[
         Part("base", _base(), Y_DOWN, 0.0597, (0.4, 0.45, 0.5), (0.4415, 0.05, 0.0174), _UPSIDE_DOWN),
-        Part("bulb", _bulb(), Y_UP, 0.0385, (0.9, 0.9, 0.6), (0.5365, -0.05, 0.0255), about("y", -_BULB_TILT_RAD) @ _LYING),
+        Part(
+            "bulb",
+            _bulb(),
+            Y_UP,
+            0.0385,
+            (0.9, 0.9, 0.6),
+            (0.5365, -0.05, 0.0255),
+            about("y", -_BULB_TILT_RAD) @ _LYING,
+        ),
         Part("hood", _hood(), Y_DOWN, 0.0600, (0.7, 0.5, 0.4), (0.4315, -0.08, 0.0488), _UPSIDE_DOWN),
     ],
     pairs=[

@@ -1,8 +1,8 @@
 """The MuJoCo model of a furniture task, and all that compiled code has to know of it.
 
-A screw is a carrier: a body without shapes in the female part, which can only move along the thread's helix. When a stem
-has entered its socket, a weld fixes it to the carrier, which from then on holds it in place of contacts: turning lowers
-the part by the pitch, and nothing else moves it.
+A screw is a carrier: a body without shapes in the female part, which can only move along the thread's helix. When a
+stem has entered its socket, a weld fixes it to the carrier, which from then on holds it in place of contacts: turning
+lowers the part by the pitch, and nothing else moves it.
 """
 
 from __future__ import annotations
@@ -145,9 +145,7 @@ def _add_screw(spec: mujoco.MjSpec, base: mujoco.MjsBody, male: Part, pair: Pair
     body = base.add_body(name=name, pos=pos, quat=quat, gravcomp=1)
     body.explicitinertial = True
     body.mass, body.inertia = 0.002, [1e-6, 1e-6, 1e-6]
-    body.add_joint(
-        name=f"{name}_slide", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 0, 1], damping=0.1, armature=0.05
-    )
+    body.add_joint(name=f"{name}_slide", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 0, 1], damping=0.1, armature=0.05)
     # Its inertia is that of a heavy drum: the coupling is as soft as the lighter of its two joints.
     body.add_joint(
         name=f"{name}_turn", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], range=[0, 20], limited=True,
@@ -182,7 +180,9 @@ def _rules(task: FurnitureTask, model: mujoco.MjModel) -> FurnitureRules:
     seat_pos, seat_rot = np.zeros((len(pairs), n_seats, 3)), np.zeros((len(pairs), n_seats, 3, 3))
     frame_quat = np.zeros((len(pairs), n_seats, 4))
     any_rotation = np.zeros(len(pairs), dtype=np.bool_)
-    screw = {name: np.full(len(pairs), -1, dtype=np.int64) for name in ("body", "stem", "helix", "weld", "slide", "turn")}
+    screw = {
+        name: np.full(len(pairs), -1, dtype=np.int64) for name in ("body", "stem", "helix", "weld", "slide", "turn")
+    }
     dof = {name: np.full(len(pairs), -1, dtype=np.int64) for name in ("slide", "turn")}
     for i, pair in enumerate(pairs):
         for k, seat in enumerate(pair.seats):
@@ -227,5 +227,3 @@ def _rules(task: FurnitureTask, model: mujoco.MjModel) -> FurnitureRules:
         turn_dof=dof["turn"],
         fence_front=np.array(FENCE_FRONT),
     )
-
-

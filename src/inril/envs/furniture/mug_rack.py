@@ -5,6 +5,8 @@ The original mug's mesh is not published, so mug, rack and the poses that count 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from inril.envs.furniture.rotations import rotation_of
@@ -50,7 +52,7 @@ def _mug() -> list[Shape]:
         *ring(MUG_RADIUS - half, MUG_RADIUS + half, (0.002, MUG_HEIGHT), n=12),
         cylinder(MUG_RADIUS, (0.0, 0.005), _ON_TABLE),
         square(0.054, (0.0, 0.003), Touch.TABLE, hollow=True),
-        *(rod(start, end, 0.004, _ON_TABLE) for start, end in zip(handle, handle[1:], strict=False)),
+        *(rod(start, end, 0.004, _ON_TABLE) for start, end in pairwise(handle)),
     ]
 
 

@@ -1,7 +1,7 @@
 """The robot: a Franka Panda with its hand, without mesh files.
 
-Joints, limits and inertias are the published ones; links are drawn as capsules that touch nothing. Only hand and fingers
-can be in contact, as boxes. Gravity is compensated, as by the real controller.
+Joints, limits and inertias are the published ones; links are drawn as capsules that touch nothing. Only hand and
+fingers can be in contact, as boxes. Gravity is compensated, as by the real controller.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 An action is the pose that the hand should have: position (3) in the robot's frame, the first two rows of its rotation
 matrix (6), and the gripper (1), which closes above 0. Ten times a second the joints' drives get new targets by
-differential inverse kinematics: all of the pose's error in the least-squares sense, and a pull towards a resting posture
-in what the pose leaves free.
+differential inverse kinematics: all of the pose's error in the least-squares sense, and a pull towards a resting
+posture in what the pose leaves free.
 
     q_target = q + J^+ e + 0.3 (I - J^+ J) (q_rest - q)
 """
@@ -18,7 +18,16 @@ from numba import types
 
 from inril.envs.furniture.panda import ARM_JOINTS
 from inril.envs.furniture.task import ACTION, POSE_OBS, ROBOT_OBS
-from inril.envs.kernel import Simulator, byte_view, compiled, float_view, has_diverged, int_view, mujoco_function, restart
+from inril.envs.kernel import (
+    Simulator,
+    byte_view,
+    compiled,
+    float_view,
+    has_diverged,
+    int_view,
+    mujoco_function,
+    restart,
+)
 from inril.types import BoolArray, FloatArray, IntArray
 
 PITCH_M = 0.0092  # of the thread, per turn
@@ -58,7 +67,7 @@ _mju_quat_to_velocity = mujoco_function("mju_quat2Vel", types.uintp, types.uintp
 
 
 class FurnitureRules(NamedTuple):
-    """What compiled code knows of a task with P pairs and at most N seats per pair; ids are -1 where nothing is screwed.
+    """What compiled code knows of a task with P pairs, at most N seats each; ids are -1 where nothing is screwed.
 
     Attributes:
         n_substeps: physics steps per action.
@@ -129,13 +138,11 @@ class Progress(NamedTuple):
 
 @compiled
 def _dot3(first: FloatArray, second: FloatArray) -> float:
-    return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
+    return float(first[0] * second[0] + first[1] * second[1] + first[2] * second[2])
 
 
 @compiled
-def _relative_pose(
-    simulator: Simulator, base: int, part: int, position: FloatArray, rotation: FloatArray
-) -> None:
+def _relative_pose(simulator: Simulator, base: int, part: int, position: FloatArray, rotation: FloatArray) -> None:
     """Write position (3,) and rotation (3, 3) of one body as seen from another one."""
     xpos, xmat = float_view(simulator.xpos, 3 * simulator.nbody), float_view(simulator.xmat, 9 * simulator.nbody)
     for i in range(3):
@@ -150,7 +157,7 @@ def _relative_pose(
 
 @compiled
 def is_assembled(simulator: Simulator, rules: FurnitureRules, pair: int) -> bool:
-    """Tell whether a pair is within FurnitureBench's tolerances: 5 mm along each axis, about 20 degrees of each axis."""
+    """Tell whether a pair is within FurnitureBench's tolerances: 5 mm and about 20 degrees, per axis."""
     position, rotation = np.empty(3), np.empty((3, 3))
     _relative_pose(simulator, rules.base_body[pair], rules.male_body[pair], position, rotation)
     for seat in range(rules.n_seats[pair]):
@@ -168,9 +175,7 @@ def is_assembled(simulator: Simulator, rules: FurnitureRules, pair: int) -> bool
 
 
 @compiled
-def screw_pose(
-    simulator: Simulator, rules: FurnitureRules, pair: int, seat: int
-) -> tuple[float, float, float, float]:
+def screw_pose(simulator: Simulator, rules: FurnitureRules, pair: int, seat: int) -> tuple[float, float, float, float]:
     """Describe where a stem is with respect to a socket.
 
     Returns:
@@ -283,9 +288,7 @@ def _drive(simulator: Simulator, rules: FurnitureRules, progress: Progress, acti
     turn = goal @ pose.T
     _mju_mat_to_quat(quat.ctypes.data, turn.ctypes.data)
     _mju_quat_to_velocity(error[3:].ctypes.data, quat.ctypes.data, 1.0)
-    _mj_jac_site(
-        simulator.model, simulator.data, jacobian[0].ctypes.data, jacobian[1].ctypes.data, np.int32(site)
-    )
+    _mj_jac_site(simulator.model, simulator.data, jacobian[0].ctypes.data, jacobian[1].ctypes.data, np.int32(site))
     jac = np.empty((6, ARM_JOINTS))
     jac[:3], jac[3:] = jacobian[0, :, :ARM_JOINTS], jacobian[1, :, :ARM_JOINTS]
     if not np.isfinite(jac).all():
@@ -314,7 +317,7 @@ def control_step(simulator: Simulator, rules: FurnitureRules, progress: Progress
 
 @compiled
 def _observe(simulator: Simulator, rules: FurnitureRules, obs: FloatArray) -> None:
-    """Write obs (Do,): hand, its velocity and the gripper's width in the robot's frame; parts and fence in the tag's."""
+    """Write obs (Do,): hand, its velocity and the gripper's width in the robot's frame; parts, fence in the tag's."""
     site = rules.grip_site
     obs[:3] = float_view(simulator.site_xpos, 3 * simulator.nsite)[3 * site : 3 * site + 3]
     obs[3:9] = float_view(simulator.site_xmat, 9 * simulator.nsite)[9 * site : 9 * site + 6]
@@ -364,9 +367,9 @@ def step_chunk(
 ) -> None:
     """Execute one chunk in each environment of a slice.
 
-    Reads action_chunk (E, Ta, 10); updates progress and elapsed_steps (E,); writes obs (E, Do), which holds the previous
-    observation before, and reward (1 for each pair assembled for the first time), n_steps, terminated and success (all
-    pairs have been), truncated and diverged (E,), all zero before.
+    Reads action_chunk (E, Ta, 10); updates progress and elapsed_steps (E,); writes obs (E, Do), which holds the
+    previous observation before, and reward (1 for each pair assembled for the first time), n_steps, terminated and
+    success (all pairs have been), truncated and diverged (E,), all zero before.
     """
     for e in range(simulators.size):
         simulator = simulators[e]
@@ -410,9 +413,7 @@ def restart_episode(
 
 
 @compiled
-def observe_all(
-    simulators: npt.NDArray[np.void], rules: FurnitureRules, progress: Progress, obs: FloatArray
-) -> None:
+def observe_all(simulators: npt.NDArray[np.void], rules: FurnitureRules, progress: Progress, obs: FloatArray) -> None:
     """Fit every environment's screws as remembered, compute what follows from the state, and write obs (E, Do)."""
     for e in range(simulators.size):
         for pair in range(rules.stem_geom.size):

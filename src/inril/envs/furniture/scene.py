@@ -47,6 +47,8 @@ class FurnitureScene:
         action_dim: Da.
     """
 
+    n_arms = 1
+
     def __init__(self, suite: Furniture) -> None:
         self.task_id, self.obs_dim, self.action_dim = suite.task_id, suite.obs_dim, suite.action_dim
         self.suite = suite
@@ -56,7 +58,7 @@ class FurnitureScene:
     def reset(self, rng: np.random.Generator) -> FloatArray:
         """Start an episode drawn from a generator; returns obs (Do,)."""
         self.suite.start(np.zeros(1, dtype=np.int64), [rng], self._obs)
-        return self._obs[0].copy()
+        return np.array(self._obs[0])
 
     def step(self, action: FloatArray) -> tuple[FloatArray, float, bool]:
         """Execute one action (10,).
@@ -75,7 +77,10 @@ class FurnitureScene:
         self.suite.advance(slice(0, 1), np.array(action).reshape(1, 1, -1), counters[1], _NO_TIME_LIMIT, step)
         if step.diverged[0]:
             raise DivergedError(f"{self.task_id}: the simulation diverged")
-        return self._obs[0].copy(), float(step.reward[0]), bool(step.success[0])
+        return np.array(self._obs[0]), float(step.reward[0]), bool(step.success[0])
+
+    def state(self) -> None:
+        """Return nothing: no other simulator knows these tasks."""
 
     @property
     def hand_pos(self) -> FloatArray:

@@ -125,7 +125,8 @@ def _stave(i: int, n: int, low_radius: float, high_radius: float, wall: float, z
     turned = about("z", 2 * np.pi * i / n)
     rot = turned @ about("y", float(np.arctan2(widening, height)))
     middle = np.array([(low_radius + high_radius) / 2, 0.0, sum(z) / 2])
-    half = (wall / 2, (max(low_radius, high_radius) + wall) * float(np.tan(np.pi / n)), float(np.hypot(height, widening)) / 2)
+    half_width = (max(low_radius, high_radius) + wall) * float(np.tan(np.pi / n))
+    half = (wall / 2, half_width, float(np.hypot(height, widening)) / 2)
     pos = turned @ middle + rot @ np.array([wall / 2, 0.0, 0.0])
     return Shape(mujoco.mjtGeom.mjGEOM_BOX, half, pos, rot, touches, 8 * float(np.prod(half)))
 

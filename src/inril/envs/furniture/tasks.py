@@ -35,7 +35,5 @@ def furniture_task(task_id: str) -> FurnitureTask:
         InputError: if there is no such task: furniture or level is unknown.
     """
     if task_id not in FURNITURE_TASKS:
-        raise InputError(
-            "furniture", field="task", expected=f"one of {', '.join(FURNITURE_TASKS)}", got=repr(task_id)
-        )
+        raise InputError("furniture", field="task", expected=f"one of {', '.join(FURNITURE_TASKS)}", got=repr(task_id))
     return FURNITURE_TASKS[task_id]

@@ -73,8 +73,8 @@ def test_recorded_actions_replay_the_episode(lift: Scene) -> None:
     for i, action in enumerate(episode.action):
         np.testing.assert_array_equal(lift.state(), episode.states[i])
         np.testing.assert_array_equal(obs.astype(np.float32), episode.obs[i])
-        obs, success = lift.step(action)
-        assert success == episode.reward[i]
+        obs, reward, success = lift.step(action)
+        assert success == reward == episode.reward[i]
 
 
 @pytest.mark.parametrize("n_steps", [20, 40])
@@ -85,7 +85,7 @@ def test_too_slow_is_a_failure(lift: Scene, n_steps: int) -> None:
 class Shaky:
     """Solved at the given steps; diverges at the last."""
 
-    obs_dim, action_dim = 3, 7
+    action_dim, n_arms = 7, 1
 
     def __init__(self, solved: list[bool], diverges: bool = False) -> None:
         self.solved = solved
@@ -98,11 +98,11 @@ class Shaky:
     def state(self) -> FloatArray:
         return np.array([self.n])
 
-    def step(self, action: FloatArray) -> tuple[FloatArray, bool]:
+    def step(self, action: FloatArray) -> tuple[FloatArray, float, bool]:
         self.n += 1
         if self.diverges and self.n == len(self.solved):
             raise DivergedError
-        return np.full(3, self.n), self.solved[self.n - 1]
+        return np.full(3, self.n), float(self.solved[self.n - 1]), self.solved[self.n - 1]
 
 
 def shaky_attempt(monkeypatch: pytest.MonkeyPatch, n_actions: int, scene: Any, max_steps: int = 1000) -> Any:
@@ -110,7 +110,7 @@ def shaky_attempt(monkeypatch: pytest.MonkeyPatch, n_actions: int, scene: Any, m
         for _ in range(n_actions):
             yield np.zeros(7)
 
-    monkeypatch.setitem(EXPERTS, "lift", expert)
+    monkeypatch.setitem(EXPERTS, "lift", EXPERTS["lift"]._replace(demonstrate=expert))
     return attempt(scene, Recipe("lift", 0.0, 0, max_steps), "better", 0)
 
 

@@ -1,1 +1,1 @@
-"""Scripted experts of the furniture tasks: one file per piece of furniture, `arm` and `screwing` are what they share."""
+"""Scripted experts of the furniture tasks: a file per piece of furniture, and the phases that they share."""

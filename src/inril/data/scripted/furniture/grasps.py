@@ -15,7 +15,8 @@ _TRIES = 3
 
 def pitched(yaw_rad: float, pitch_rad: float) -> FloatArray:
     """Return the rotation (3, 3) of a hand that points down and, by its pitch, forward."""
-    return about("z", yaw_rad) @ about("y", pitch_rad) @ _DOWN
+    rot: FloatArray = about("z", yaw_rad) @ about("y", pitch_rad) @ _DOWN
+    return rot
 
 
 def grasp_lying(
@@ -64,9 +65,7 @@ def turn_upright(arm: Arm, pos: FloatArray, pitch_rad: float) -> Phase:
     return (yield from arm.reach(pos, goal, tol_m=0.02, tol_rad=0.1, max_steps=60, max_rad=0.25))
 
 
-def grip_from_above(
-    arm: Arm, part: str, *, grip_m: float, period_rad: float, hover_m: float, lift_m: float
-) -> Phase:
+def grip_from_above(arm: Arm, part: str, *, grip_m: float, period_rad: float, hover_m: float, lift_m: float) -> Phase:
     """Grip a standing part from above and lift it.
 
     Args:

@@ -66,9 +66,11 @@ def _screw_bulb(arm: Arm, side: int) -> Phase:
     def upright(rot: FloatArray) -> FloatArray:
         return aligning(rot[:, 1], _UP) @ rot
 
+    def socket() -> FloatArray:
+        return scene.part_pos("base")[:2]
+
     above = motion.above(scene.part_pos("base"), _BULB_SEAT_M + 0.07)
     yield from arm.carry("bulb", above, upright, tol_m=0.006, max_steps=60)
-    socket = lambda: scene.part_pos("base")[:2]  # noqa: E731
     if not (yield from insert(arm, _BULB, "bulb", socket, upright, hover_m=0.037, stem_m=0.031)):
         return False
     yield from arm.open(6)

@@ -38,7 +38,7 @@ def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArra
     def at(reach_m: float, lift_m: float = 0.0) -> FloatArray:
         """Return where the mug is when a peg's point is in the middle of its handle's opening."""
         offset = on_peg(_PEG, reach_m) - across @ HANDLE_HOLE + np.array([0.0, 0.0, lift_m])
-        return scene.part_pos("rack") + scene.part_rot("rack") @ offset
+        return np.add(scene.part_pos("rack"), scene.part_rot("rack") @ offset)
 
     def along_peg(_: FloatArray) -> FloatArray:
         return scene.part_rot("rack") @ across

@@ -76,7 +76,7 @@ def _push(arm: Arm, axis: int) -> Phase:
 
 def _hole(scene: FurnitureScene, seat: int) -> FloatArray:
     x, _, z = ONE_LEG.pairs[0].seats[seat].pos
-    return scene.part_pos("top") + scene.part_rot("top") @ np.array([x, 0.0, z])
+    return np.add(scene.part_pos("top"), scene.part_rot("top") @ np.array([x, 0.0, z]))
 
 
 def _far_hole(scene: FurnitureScene) -> int:

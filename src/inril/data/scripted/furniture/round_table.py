@@ -54,9 +54,7 @@ def _slide_top(arm: Arm) -> Phase:
 
 def _screw_leg(arm: Arm) -> Phase:
     scene = arm.scene
-    grasped = yield from grasp_lying(
-        arm, "leg", grip_m=_LEG_GRIP_M, pitch_rad=_PITCH_RAD, lift_z=0.19, z_offset=0.001
-    )
+    grasped = yield from grasp_lying(arm, "leg", grip_m=_LEG_GRIP_M, pitch_rad=_PITCH_RAD, lift_z=0.19, z_offset=0.001)
     if not grasped:
         return False
     yield from turn_upright(arm, np.array([0.57, 0.07, 0.2]), _PITCH_RAD)
@@ -64,7 +62,9 @@ def _screw_leg(arm: Arm) -> Phase:
     def upright(rot: FloatArray) -> FloatArray:
         return aligning(rot[:, 1], _UP) @ rot
 
-    socket = lambda: scene.part_pos("top")[:2]  # noqa: E731
+    def socket() -> FloatArray:
+        return scene.part_pos("top")[:2]
+
     yield from arm.carry("leg", np.array([*socket(), 0.15]), upright, tol_m=0.006, max_steps=60)
     if not (yield from insert(arm, _LEG, "leg", socket, upright, hover_m=0.034, stem_m=0.0263)):
         return False
@@ -99,7 +99,5 @@ def _screw_base(arm: Arm) -> Phase:
     if not (yield from insert(arm, _BASE, "base", socket, level, hover_m=0.035, stem_m=0.0276)):
         return False
     return (
-        yield from turn_in(
-            arm, _BASE, "base", 2, grip_m=0.008, period_rad=np.pi / 2, phase_rad=np.pi / 4, held=True
-        )
+        yield from turn_in(arm, _BASE, "base", 2, grip_m=0.008, period_rad=np.pi / 2, phase_rad=np.pi / 4, held=True)
     )
