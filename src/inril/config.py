@@ -14,12 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    Tag,
     model_serializer,
     model_validator,
 )
@@ -60,7 +62,7 @@ ALGORITHMS: dict[Method, str] = {
     "awr": "awr",
     "ppo_gaussian": "ppo",
 }
-PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
+PolicyName = Literal["diffusion", "unet", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]
 Suite = Literal["gym", "robomimic"]
@@ -167,16 +169,68 @@ class NetworkConfig(Model):
         return self
 
 
+class UNetConfig(Model):
+    """A one-dimensional U-Net over the steps of a chunk."""
+
+    kind: Literal["unet"]
+    widths: tuple[PositiveInt, ...] = Field(min_length=2, description="channels of each level, from fine to coarse")
+    kernel: PositiveInt = Field(5, description="steps of a convolution, odd")
+    groups: PositiveInt = Field(8, description="of channels that are normalised together")
+
+    @model_validator(mode="after")
+    def _check(self) -> UNetConfig:
+        if self.kernel % 2 == 0:
+            raise ValueError("an odd kernel")
+        if any(width % self.groups for width in self.widths):
+            raise ValueError(f"widths that are multiples of groups, {self.groups}")
+        return self
+
+    @property
+    def divisor(self) -> int:
+        """Chunks must have a multiple of so many steps, since each level halves them."""
+        return int(2 ** (len(self.widths) - 1))
+
+
+def _network_kind(network: Any) -> str:
+    kind = network.get("kind") if isinstance(network, dict) else getattr(network, "kind", None)
+    return "unet" if kind == "unet" else "mlp"
+
+
+# A multilayer perceptron has no kind, since results with such networks came before there were others.
+DenoiserNetwork = Annotated[
+    Annotated[NetworkConfig, Tag("mlp")] | Annotated[UNetConfig, Tag("unet")], Discriminator(_network_kind)
+]
+
+
 class DiffusionConfig(Model):
     """Diffusion policy: a denoiser of action chunks."""
 
     kind: Literal["diffusion"] = "diffusion"
-    network: NetworkConfig
+    network: DenoiserNetwork
     time_dim: PositiveInt = Field(16, description="size of the time embedding")
     denoising_steps: PositiveInt = Field(20, description="K, steps of the whole chain")
     obs_encoder: tuple[PositiveInt, PositiveInt] | None = later(
-        None, description="hidden and output width of a network that encodes the observation first"
+        None, description="hidden and output width of a network that encodes the observation first (not with a U-Net)"
     )
+
+    @model_validator(mode="after")
+    def _check_encoder(self) -> DiffusionConfig:
+        if isinstance(self.network, UNetConfig) and self.obs_encoder is not None:
+            raise ValueError("obs_encoder null with a U-Net, which sees the observation as it is")
+        return self
+
+    def check_chunk(self, horizon_steps: int) -> None:
+        """Refuse chunks that a U-Net cannot halve often enough.
+
+        Args:
+            horizon_steps: Tp.
+
+        Raises:
+            ValueError: saying what is expected.
+        """
+        if isinstance(self.network, UNetConfig) and horizon_steps % self.network.divisor:
+            levels, divisor = len(self.network.widths), self.network.divisor
+            raise ValueError(f"horizon_steps to be a multiple of {divisor} for a U-Net of {levels} levels")
 
 
 class GaussianConfig(Model):
@@ -282,6 +336,12 @@ class PretrainConfig(Model):
     report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
     seed: NonNegativeInt
     torch_threads: TorchThreads = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> PretrainConfig:
+        if isinstance(self.policy, DiffusionConfig):
+            self.policy.check_chunk(self.horizon_steps)
+        return self
 
 
 class ClipSchedule(Model):

@@ -46,7 +46,7 @@ Layer = tuple[Path, Mapping[str, Any]]
 ModelT = TypeVar("ModelT", bound=Model)
 
 # Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
-_UNION_MEMBER = re.compile(r"dppo|idql|dipo|awr|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
+_UNION_MEMBER = re.compile(r"dppo|idql|dipo|awr|ppo|diffusion|gaussian|mlp|unet|constrained-int|literal\[.*\]")
 # Set by the run itself; in a file they would be overridden without a word.
 _RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
 _LONG = 200  # characters; a longer value is a whole section and would drown the message
@@ -115,8 +115,7 @@ class Project:
     def methods(self, task: str) -> tuple[Method, ...]:
         """Methods that can fine-tune one of a task's policies."""
         policies = self.policies(task)
-        names = {method: self._lineage(method)[0] for method in get_args(Method)}
-        return tuple(m for m, root in names.items() if self._read("methods", root)[1]["policy_name"] in policies)
+        return tuple(method for method in get_args(Method) if self._policy_name(task, method) in policies)
 
     def axes(self, task: str) -> Axes:
         """Return seeds and arms of a task: the chosen ones, else the budget's for this task, else for all."""
@@ -259,6 +258,12 @@ class Project:
         for name in self.root.comparisons:
             for row in self.comparison(name).rows:
                 _require(f"source of comparison {name}, {row.task}", row.source, (COMPUTE, *self.budgets))
+
+    def _policy_name(self, task: str, method: str) -> str:
+        """Return what a method starts from on a task."""
+        root = self._lineage(method)[0]
+        of_task = self._part(self._read("tasks", task), "finetune", root)[1]
+        return str({**self._read("methods", root)[1], **of_task}["policy_name"])
 
     def _lineage(self, method: str) -> tuple[str, ...]:
         """Return a method, before it the one that it is based on: its settings lie below, in every file."""

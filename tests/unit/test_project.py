@@ -93,6 +93,19 @@ def test_a_base_is_a_method_without_one(config_dir: Path, base: str) -> None:
         project(config_dir).check()
 
 
+def test_a_task_may_start_a_method_from_another_policy(config_dir: Path) -> None:
+    hopper = read_yaml(config_dir / "tasks/hopper.yaml")
+    unet = merge(hopper["pretrain"]["diffusion"], {"policy": {"time_dim": 32}})
+    unet["policy"]["network"] = {"kind": "unet", "widths": [16, 32]}
+    hopper["pretrain"] = {"unet": unet}
+    (config_dir / "tasks/hopper.yaml").write_text(yaml.safe_dump(hopper))
+    assert project(config_dir).methods("hopper") == ()
+    change(config_dir / "tasks/hopper.yaml", {"finetune": {"dppo": {"policy_name": "unet"}}})
+    settings = project(config_dir)
+    assert {"dppo", "dppo_bcloss"} <= set(settings.methods("hopper"))
+    assert settings.finetune("hopper", "dppo_bcloss", "none", "inf", 0).policy_name == "unet"
+
+
 def test_fields_that_came_later_are_written_only_where_they_differ_from_their_default() -> None:
     hopper, lift = (project(budget="paper").finetune(task, "dppo", "none", "inf", 0) for task in ("hopper", "lift"))
     written = json.loads(hopper.model_dump_json())
