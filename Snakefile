@@ -64,7 +64,7 @@ rule all_pretrain:
 
 
 rule all_finetune:
-    """The fine-tuning runs that the figures need."""
+    """The runs that the figures need: fine-tuning, and pre-training that is shown for its own sake."""
     input:
         needed(metrics_of),
 

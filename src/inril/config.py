@@ -625,7 +625,7 @@ class FigureConfig(Model):
 
 
 class ComparisonColumn(Model):
-    """A method in a comparison."""
+    """A method in a comparison: fine-tuned policies."""
 
     title: str
     method: Method
@@ -637,20 +637,49 @@ class ComparisonColumn(Model):
         """Of its runs, as in their paths."""
         return separation_of_arm(self.m, self.separation)
 
+    @property
+    def arm(self) -> tuple[str, str, str]:
+        """Method, separation and m in the metrics of its runs."""
+        return self.method, self.separation_of_runs, str(self.m)
+
+
+class PolicyColumn(Model):
+    """A policy in a comparison, as pre-training left it."""
+
+    title: str
+    policy: PolicyName
+
+    @property
+    def arm(self) -> tuple[str, str, str]:
+        """Method, separation and m in the metrics of its pre-training."""
+        return self.policy, "", ""
+
+
+def _column_kind(column: Any) -> str:
+    named = "policy" in column if isinstance(column, dict) else isinstance(column, PolicyColumn)
+    return "pre-trained" if named else "fine-tuned"
+
+
+Column = Annotated[
+    Annotated[ComparisonColumn, Tag("fine-tuned")] | Annotated[PolicyColumn, Tag("pre-trained")],
+    Discriminator(_column_kind),
+]
+
 
 class ComparisonTask(Model):
     """A task in a comparison."""
 
     task: str
-    paper: tuple[float, ...] = Field(description="the paper's numbers, column by column")
+    paper: tuple[float | None, ...] = Field(description="the paper's numbers, column by column; null where it has none")
 
 
 class ComparisonConfig(Model):
-    """A table of methods (columns) and tasks (rows)."""
+    """A table of methods or pre-trained policies (columns) and tasks (rows)."""
 
-    columns: tuple[ComparisonColumn, ...] = Field(min_length=1)
+    columns: tuple[Column, ...] = Field(min_length=1)
     rows: tuple[ComparisonTask, ...] = Field(min_length=1)
     min_seeds: PositiveInt = Field(1, description="of a cell; where fewer are chosen, the first ones")
+    note: str = Field("", description="what stands below the table")
 
     @model_validator(mode="after")
     def _check(self) -> ComparisonConfig:
@@ -671,8 +700,9 @@ class ComparisonSpec(Model):
     """All that writing a comparison takes, besides its runs."""
 
     name: str
-    columns: tuple[ComparisonColumn, ...]
+    columns: tuple[Column, ...]
     rows: tuple[ComparisonRow, ...]
+    note: str = later("", description="what stands below the table")
 
 
 class PlotConfig(Model):

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from inril.cli import schemas
 from inril.config import Axes, DemosConfig, DemoSource, FinetuneConfig
 from inril.errors import InputError
-from inril.project import Project, Run, merge, read_yaml
+from inril.project import Pretraining, Project, Run, merge, read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -284,6 +284,38 @@ def test_bad_comparisons_are_refused(row: dict[str, Any], message: str) -> None:
     comparisons = {"table2": {"columns": [{"title": "DPPO", "method": "dppo"}], "rows": [row]}}
     with pytest.raises(InputError, match=re.escape(message)):
         project(comparisons=comparisons).check()
+
+
+def policy_table(policy: str = "gaussian_chunk", **changed: Any) -> dict[str, Any]:
+    columns = [{"title": "Gaussian", "policy": policy}, {"title": "DP", "policy": "diffusion"}]
+    return {"table1": {"columns": columns, "rows": [{"task": "hopper", "paper": [0.3, None]}], **changed}}
+
+
+def test_pre_trained_policies_are_compared_by_their_pre_training() -> None:
+    settings = project(budget="laptop", comparisons=policy_table(min_seeds=3, note="Below."))
+    settings.check()
+    runs = settings.runs("table1")
+    assert set(runs) == {
+        Pretraining("hopper", policy, seed) for policy in ("gaussian_chunk", "diffusion") for seed in (0, 1, 2)
+    }
+    folder = Path("results", "laptop", "pretrain", "hopper", "diffusion", "seed2")
+    assert runs[-1].folder("laptop") == folder
+    assert settings.comparison("table1").note == "Below."
+    columns = json.loads(settings.comparison("table1").model_dump_json())["columns"]
+    assert columns[1] == {"title": "DP", "policy": "diffusion"}
+    assert "note" not in json.loads(project().comparison("table2").model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("transformer", "comparisons.table1.columns.0.policy: expected 'diffusion', 'unet', "),
+        ("unet", "policy of hopper in comparison table1: expected one of diffusion, gaussian, gaussian_chunk, got"),
+    ],
+)
+def test_policies_that_are_not_pre_trained_are_refused(policy: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        project(comparisons=policy_table(policy)).check()
 
 
 @pytest.mark.parametrize("m", [0, -3, 1.5, "many"])
