@@ -551,11 +551,12 @@ def separation_of_arm(m: M | str, separation: Separation) -> Separation:
 
 
 class Control(Model):
-    """A line beside those of a panel's method: another method, to tell what theirs owe to what."""
+    """A line beside those of a panel's method: another method or separation, to tell what theirs owe to what."""
 
     method: Method
     m: M = Field("inf", description="where the method interleaves")
     title: str = Field(description="name in legends")
+    separation: Separation | None = later(None, description="separation if m is finite; null takes the panel's")
 
 
 class PanelRuns(Model):
@@ -573,15 +574,22 @@ class PanelRuns(Model):
 
     def arms(self, m_values: Iterable[M]) -> Iterator[tuple[Method, Separation, M]]:
         """Yield method, separation and m of every line, given the arms of the panel's method."""
-        main = ((self.method, m) for m in m_values)
-        for method, m in (*main, *((control.method, control.m) for control in self.controls)):
-            yield method, separation_of_arm(m, self.separation), m
+        for m in m_values:
+            yield self.method, separation_of_arm(m, self.separation), m
+        yield from map(self.arm_of, self.controls)
+
+    def arm_of(self, control: Control) -> tuple[Method, Separation, M]:
+        """Return method, separation and m of a control's line."""
+        return control.method, separation_of_arm(control.m, control.separation or self.separation), control.m
+
+    def is_own(self, method: str, separation: str, m: M | str) -> bool:
+        """Tell whether an arm is one of the panel's method, of any m, and no control."""
+        return (method, separation) == (self.method, separation_of_arm(m, self.separation))
 
     def holds(self, task: str, method: str, separation: str, m: M | str) -> bool:
         """Tell whether a run is in the panel."""
-        of_control = {(control.method, str(control.m)) for control in self.controls}
-        known = method == self.method or (method, str(m)) in of_control
-        return known and (task, separation) == (self.task, separation_of_arm(m, self.separation))
+        of_controls = {(*arm, str(m)) for *arm, m in map(self.arm_of, self.controls)}
+        return task == self.task and (self.is_own(method, separation, m) or (method, separation, str(m)) in of_controls)
 
 
 class PanelConfig(PanelRuns):

@@ -285,8 +285,8 @@ def test_command_prints_the_table_once(scene: Scene, capsys: pytest.CaptureFixtu
 
 
 def test_unknown_figure_is_refused(scene: Scene) -> None:
-    with pytest.raises(InputError, match="figure: expected one of fig5, fig6, fig8, gym, got 'fig9'"):
-        figure_status(scene.project, "fig9", scene.results)
+    with pytest.raises(InputError, match="figure: expected one of fig5, fig6, fig8, fig9, gym, got 'fig3'"):
+        figure_status(scene.project, "fig3", scene.results)
 
 
 def test_watching_ends_with_ctrl_c(scene: Scene) -> None:

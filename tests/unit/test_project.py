@@ -175,6 +175,19 @@ def test_runs_of_controls_are_planned() -> None:
     assert ("transport", "idql_frozen", "surgery", 10, 0) not in runs
 
 
+def test_a_control_may_have_another_separation_than_its_panel() -> None:
+    settings = project(budget="laptop")
+    surgery, rl_only, none = (("surgery", 10), ("none", "inf"), ("none", 10))
+    assert {(run.separation, run.m) for run in settings.runs("fig9")} == {surgery, rl_only, none}
+    (panel,) = settings.figure("fig9").panels
+    assert panel.holds("hopper", "dppo", "none", "10")
+    assert not panel.holds("hopper", "dppo", "none", "5")
+    assert not panel.is_own("dppo", "none", "10")
+    # Figures without such controls are what they were.
+    (control, _) = settings.figure("fig8").panels[1].controls
+    assert "separation" not in control.model_dump()
+
+
 def test_equal_settings_have_equal_digests() -> None:
     assert finetune(project()).digest() == finetune(project()).digest()
     assert finetune(project(), 2).digest() != finetune(project(), 3).digest()

@@ -74,7 +74,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(root / "src" / "inril" / "config.py", "^DEFAULT_BUDGET = .*", 'DEFAULT_BUDGET = "smoke"')
     edit(root / "config" / "config.yaml", "^budget: laptop", "budget: smoke")
     edit(root / "config" / "config.yaml", r"^  fig5:(.*\n)+?(?=  fig8:)", "")
-    edit(root / "config" / "config.yaml", r"^  gym:(.*\n)+?(?=\nplot:)", COMPARISON)
+    edit(root / "config" / "config.yaml", r"^  fig9:(.*\n)+?(?=\nplot:)", COMPARISON)
     git(root, "init", "--quiet")
     make(root, "snakemake", "--cores", "2", "results/fig8.pdf")
     assert make(root, "inril", "publish").startswith("published smoke: 3 of 3 runs; ")
