@@ -49,6 +49,7 @@ wildcard_constraints:
     separation="|".join(get_args(Separation)),
     figure="|".join(PROJECT.root.figures),
     comparison="|".join(PROJECT.root.comparisons),
+    film="|".join(PROJECT.root.films) or "(?!)",  # nothing, where there are none
     m=r"[1-9]\d*|inf",
     seed=r"\d+",
 
@@ -204,6 +205,12 @@ def metrics_of(run):
     """Return a run's metrics."""
     folder = PRETRAIN if is_pretraining(run) else FINETUNE
     return f"{folder}/metrics.csv".format(**run)
+
+
+def film_policy(wildcards):
+    """Return the policy that a film shows."""
+    run = project(wildcards.budget).film_run(wildcards.film)
+    return str(run.folder(wildcards.budget) / paths.POLICY)
 
 
 def needed(file_of):

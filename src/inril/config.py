@@ -713,6 +713,38 @@ class ComparisonSpec(Model):
     note: str = later("", description="what stands below the table")
 
 
+class FilmConfig(Model):
+    """Which policy a film shows: as pre-training left it, or as a fine-tuning run ended."""
+
+    title: str
+    task: str
+    policy: PolicyName | None = Field(None, description="pre-trained; in place of method, separation and m")
+    method: Method | None = Field(None, description="fine-tuned")
+    m: M = Field("inf", description="of the run")
+    separation: Separation = Field("surgery", description="of the run if m is finite")
+    seed: NonNegativeInt = Field(0, description="of the run")
+    frames: Annotated[int, Field(ge=2)] = Field(6, description="images of a strip, evenly spaced over the episode")
+    episodes: PositiveInt = Field(50, description="that are evaluated; then as many again while an outcome is missing")
+    max_episodes: PositiveInt = Field(200, description="at which an outcome is given up")
+
+    @model_validator(mode="after")
+    def _check(self) -> FilmConfig:
+        if (self.policy is None) == (self.method is None):
+            raise ValueError("either a policy or a method")
+        return self
+
+
+class FilmSpec(Model):
+    """All that making a film takes, besides the policy."""
+
+    title: str
+    subject: str = Field(description="whose episodes these are: budget and run, for people")
+    seed: NonNegativeInt = Field(description="of environments and noise")
+    frames: Annotated[int, Field(ge=2)]
+    episodes: PositiveInt
+    max_episodes: PositiveInt
+
+
 class PlotConfig(Model):
     """How figures look; never a reason to run anything again but the figure."""
 
@@ -761,4 +793,5 @@ class RootConfig(Model):
     execution: Execution = Execution()
     figures: dict[str, FigureConfig]
     comparisons: dict[str, ComparisonConfig] = {}
+    films: dict[str, FilmConfig] = {}
     plot: PlotConfig = PlotConfig()

@@ -46,6 +46,11 @@ def figure(budget: str, name: str, suffix: str) -> Path:
     return Path("results", budget, "figures", f"{name}.{suffix}")
 
 
+def film(budget: str, name: str, suffix: str) -> Path:
+    """Return the film strips, or the animation, of a policy."""
+    return Path("results", budget, "films", f"{name}.{suffix}")
+
+
 def table(budget: str, name: str, suffix: str) -> Path:
     """Return the file of a table of results."""
     return Path("results", budget, "tables", f"{name}.{suffix}")

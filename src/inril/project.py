@@ -31,6 +31,7 @@ from inril.config import (
     DPPOConfig,
     ExpertConfig,
     FigureConfig,
+    FilmSpec,
     FinetuneConfig,
     M,
     Method,
@@ -41,6 +42,7 @@ from inril.config import (
     PretrainConfig,
     RootConfig,
     Separation,
+    separation_of_arm,
 )
 from inril.errors import InputError
 
@@ -175,6 +177,37 @@ class Project:
         )
         return ComparisonSpec(name=name, columns=shown.columns, rows=tuple(rows), note=shown.note)
 
+    def film(self, name: str) -> FilmSpec:
+        """Return what a film takes besides its policy.
+
+        Raises:
+            InputError: there is no such film.
+        """
+        run = self.film_run(name)
+        shown = self.root.films[name]
+        about = [f"Budget: {self.budget_name}"]
+        if isinstance(run, Pretraining):
+            about.append(f"pre-trained policy {run.policy}")
+        else:
+            about.append(f"{run.method}, RL only" if run.m == "inf" else f"{run.method}, {run.separation}, m = {run.m}")
+        return FilmSpec(
+            subject=", ".join([*about, f"training seed {run.seed}"]),
+            **shown.model_dump(include={"title", "seed", "frames", "episodes", "max_episodes"}),
+        )
+
+    def film_run(self, name: str) -> AnyRun:
+        """Return the run whose policy a film shows.
+
+        Raises:
+            InputError: there is no such film.
+        """
+        _require("film", name, tuple(self.root.films))
+        shown = self.root.films[name]
+        if shown.policy is not None:
+            return Pretraining(shown.task, shown.policy, shown.seed)
+        assert shown.method is not None
+        return Run(shown.task, shown.method, separation_of_arm(shown.m, shown.separation), shown.m, shown.seed)
+
     @property
     def shown(self) -> tuple[str, ...]:
         """Names of all figures and comparisons."""
@@ -290,12 +323,22 @@ class Project:
                 _require(f"source of comparison {name}, {row.task}", row.source, (COMPUTE, *self.budgets))
                 for policy in policies:
                     _require(f"policy of {row.task} in comparison {name}", policy, self.policies(row.task))
+        self._check_films()
 
     def _policy_name(self, task: str, method: str) -> str:
         """Return what a method starts from on a task."""
         root = self._lineage(method)[0]
         of_task = self._part(self._read("tasks", task), "finetune", root)[1]
         return str({**self._read("methods", root)[1], **of_task}["policy_name"])
+
+    def _check_films(self) -> None:
+        for name in self.root.films:
+            run = self.film_run(name)
+            _require(f"films.{name}.task", run.task, self.tasks)
+            if isinstance(run, Pretraining):
+                _require(f"films.{name}.policy", run.policy, self.policies(run.task))
+            else:
+                _require(f"films.{name}.method", run.method, self.methods(run.task))
 
     def _lineage(self, method: str) -> tuple[str, ...]:
         """Return a method, before it the one that it is based on: its settings lie below, in every file."""
