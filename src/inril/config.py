@@ -613,6 +613,7 @@ class FigureConfig(Model):
     m_values: tuple[M, ...] | None = Field(None, description="arms of this figure; null takes the chosen ones")
     columns: PositiveInt = Field(3, description="panels side by side; more go below")
     paper_m: tuple[PositiveInt, ...] = Field((), description="m of the paper's figure; panels name those they lack")
+    il_level: bool = later(False, description="whether a line marks the level of imitation alone, before fine-tuning")
 
     @model_validator(mode="after")
     def _check(self) -> FigureConfig:

@@ -51,6 +51,7 @@ _FACTS_CHARACTERS = 58  # of a line that fits over one panel
 _LEGEND_CHARACTERS = 24  # of labels of which two fit beside each other under one panel
 _MISSING_NAMED = 6  # missing runs that a footnote names; of more it gives the number
 _FAINT, _BAND = 0.35, 0.15
+_IL_COLOR = "0.6"
 _ABOVE: dict[str, Any] = {
     "xycoords": "axes fraction",
     "textcoords": "offset points",
@@ -177,6 +178,8 @@ def _draw_panel(axes: Sequence[Axes], spec: FigureSpec, panel: PanelConfig, arms
             ax.set_ylabel(LABELS.get(metric, metric))
         if arms:
             _draw_axes(ax, arms, metric, spec.plot.smoothing)
+            if spec.figure.il_level and metric.startswith("eval/"):
+                ax.axhline(_first(arms[0], metric), color=_IL_COLOR, linewidth=1.0, zorder=1)
         else:
             ax.set(xticks=[], yticks=[])
             ax.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color="0.5")
@@ -199,6 +202,11 @@ def _draw_axes(ax: Axes, arms: Sequence[Arm], metric: str, smoothing: SmoothingC
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.margins(x=0.01)
+
+
+def _first(arm: Arm, metric: str) -> float:
+    """Return the mean over an arm's seeds of the first evaluation, which comes before any update."""
+    return float(np.mean([values[0] for _, values in arm.curves(metric)]))
 
 
 def _draw_arm(ax: Axes, arm: Arm, metric: str, smoothing: SmoothingConfig | None) -> None:
@@ -282,6 +290,8 @@ def _footnote(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> str:
         parts.append(f"Thin: each seed, thick: mean (below {MIN_SEEDS} seeds no interval).")
     if max(n_seeds) >= MIN_SEEDS:
         parts.append("Line: interquartile mean, band: 95 % stratified bootstrap interval.")
+    if spec.figure.il_level:
+        parts.append("Grey: imitation alone (first evaluations, before any update).")
     if spec.plot.smoothing is not None:
         parts.append(f"Smoothed (Savitzky-Golay, window {spec.plot.smoothing.window}), faint: raw.")
     return " ".join(parts)

@@ -227,3 +227,18 @@ def test_lines_of_two_separations_stand_in_one_panel(
     assert sorted(ends.values()) == [1050, 1050, 1150]  # of seeds 0, 0 and 1
     with pytest.raises(InputError, match="separation surgery or none"):
         aggregate.run(config.table("fig"), [write_run("5", separation="none")], tmp_path, table)
+
+
+def test_level_of_imitation_alone_is_that_before_fine_tuning(
+    write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path
+) -> None:
+    config = figure_config.model_copy(update={"il_level": True})
+    table = tmp_path / "fig.csv"
+    runs = [write_run(m, seed, offset=4.0) for m in ("inf", "2") for seed in (0, 1)]
+    aggregate.run(config.table("fig"), runs, tmp_path, table)
+    figure = drawn(FigureSpec(budget="smoke", figure=config), table)
+    returns, il_loss = figure.axes
+    levels = [line for line in returns.lines if line.get_color() == "0.6"]
+    assert [list(line.get_ydata()) for line in levels] == [[1002.0, 1002.0]]
+    assert len(returns.lines) == len(il_loss.lines) + 1
+    assert "Grey: imitation alone (first evaluations, before any update)." in texts(figure).replace("\n", " ")
