@@ -53,7 +53,7 @@ def test_methods_are_compared_on_the_runs_that_are_there(smoke: Path, snakemake:
 
 
 def test_pre_trained_policies_are_compared(smoke: Path, snakemake: Snakemake, plan: Plan) -> None:
-    column, row = "{title: DP, policy: diffusion}", "{task: hopper, paper: [null]}"
+    column, row = "{title: DP, policy: diffusion}", "{task: hopper, paper: [0.3]}"
     table1 = f"{{table1: {{columns: [{column}], rows: [{row}], note: Fresh episodes.}}}}"
     target = "results/smoke/tables/table1.md"
     assert plan(smoke, target, comparisons=table1) == {"comparison"}
