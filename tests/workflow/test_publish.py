@@ -127,8 +127,9 @@ def pulled_over_own_runs(origin: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_comparisons_are_published_too(pulled: Path) -> None:
-    done = call(pulled, "snakemake", "--dry-run", "results/table2.tex", offline=True)
+    done = call(pulled, "snakemake", "--dry-run", "results/table1.tex", "results/table2.tex", offline=True)
     assert "Nothing to be done" in done.stdout, done.stdout + done.stderr
+    assert "1 × 8 episodes" in (pulled / "results" / "table1.md").read_text()
     assert "| paper | 2929 |" in (pulled / "results" / "table2.md").read_text()
 
 
