@@ -33,6 +33,7 @@ include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/figures.smk"
 include: "rules/tables.smk"
+include: "rules/films.smk"
 include: "rules/experts.smk"
 
 
@@ -41,6 +42,7 @@ localrules:
     all_demos,
     all_pretrain,
     all_finetune,
+    all_films,
     all_experts,
 
 
@@ -64,9 +66,15 @@ rule all_pretrain:
 
 
 rule all_finetune:
-    """The fine-tuning runs that the figures need."""
+    """The runs that the figures need: fine-tuning, and pre-training that is shown for its own sake."""
     input:
         needed(metrics_of),
+
+
+rule all_films:
+    """Films of all policies that the configuration names; no part of `all`."""
+    input:
+        expand(rules.film.output, budget=PROJECT.budget_name, film=PROJECT.root.films),
 
 
 rule all_experts:

@@ -49,6 +49,7 @@ wildcard_constraints:
     separation="|".join(get_args(Separation)),
     figure="|".join(PROJECT.root.figures),
     comparison="|".join(PROJECT.root.comparisons),
+    film="|".join(PROJECT.root.films) or "(?!)",  # nothing, where there are none
     m=r"[1-9]\d*|inf",
     seed=r"\d+",
 
@@ -171,6 +172,11 @@ def growing(mem_mb):
     return lambda wildcards, attempt: mem_mb * attempt
 
 
+def is_pretraining(run):
+    """Tell whether a run is a pre-training that is shown for its own sake."""
+    return "policy" in run.keys()  # of a mapping, or of wildcards
+
+
 def demos_of(run):
     """Return a run's demonstrations, from the chosen source."""
     return DEMOS.format(**run, source=PROJECT.demo_source(run["task"]))
@@ -186,8 +192,8 @@ def demos_config(wildcards):
 
 def policy_of(run):
     """Return a run's pre-trained policy. Each seed has its own, so that seeds differ in all that is random."""
-    folder = PRETRAIN.format(**run, policy=finetune_config(run).policy_name)
-    return f"{folder}/policy.safetensors"
+    of_run = {} if is_pretraining(run) else {"policy": finetune_config(run).policy_name}
+    return f"{PRETRAIN}/policy.safetensors".format(**run, **of_run)
 
 
 def pretrain_metrics_of(run):
@@ -197,7 +203,14 @@ def pretrain_metrics_of(run):
 
 def metrics_of(run):
     """Return a run's metrics."""
-    return f"{FINETUNE}/metrics.csv".format(**run)
+    folder = PRETRAIN if is_pretraining(run) else FINETUNE
+    return f"{folder}/metrics.csv".format(**run)
+
+
+def film_policy(wildcards):
+    """Return the policy that a film shows."""
+    run = project(wildcards.budget).film_run(wildcards.film)
+    return str(run.folder(wildcards.budget) / paths.POLICY)
 
 
 def needed(file_of):

@@ -22,6 +22,7 @@ from inril.config import (
     Execution,
     ExpertJob,
     FigureSpec,
+    FilmSpec,
     FinetuneConfig,
     Model,
     PretrainConfig,
@@ -163,6 +164,13 @@ def _figure(args: argparse.Namespace) -> None:
     figures.run(spec, args.table, args.out)
 
 
+def _film(args: argparse.Namespace) -> None:
+    spec = read_config(FilmSpec, args.config)
+    from inril.report import film
+
+    film.run(spec, args.policy, args.out, args.gif, _execution(args))
+
+
 def _gains(args: argparse.Namespace) -> None:
     from inril.report import gains
 
@@ -244,6 +252,10 @@ def _parser() -> argparse.ArgumentParser:
     pretrain = configured("pretrain", _pretrain, "clone demonstrations; resumes where it was interrupted")
     finetune = configured("finetune", _finetune, "fine-tune a policy; resumes where it was interrupted")
     _path(finetune, "--policy", "pre-trained policy.safetensors")
+    film = configured("film", _film, "show episodes of a policy, a success and a failure, as strips of frames")
+    _path(film, "--policy", "policy.safetensors of a run")
+    _path(film, "--out", "file to draw, pdf or png by suffix")
+    film.add_argument("--gif", type=Path, help="animation to write")
     for sub in (pretrain, finetune):
         _path(sub, "--demos", "demonstrations, HDF5")
         _path(sub, "--out", "folder of the run")
@@ -253,10 +265,11 @@ def _parser() -> argparse.ArgumentParser:
             default="error",
             help="what to do when the folder holds the state of another run (default: error)",
         )
+    for sub in (pretrain, finetune, film):
         sub.add_argument(
             "--device", choices=get_args(Device), default="auto", help="of the networks; default: a GPU if there is one"
         )
-    for sub in (demos, pretrain, finetune):
+    for sub in (demos, pretrain, finetune, film):
         sub.add_argument("--sim-threads", type=int, default=1, help="threads of the simulator; default: 1")
 
     evaluate = command("evaluate", _evaluate, "run a policy, pre-trained or fine-tuned, and print its return")
@@ -285,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
     _path(claims, "--metrics", "metrics.csv of each run", nargs="+")
     _path(claims, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")
 
-    compare = configured("compare", _compare, "compare methods task by task")
+    compare = configured("compare", _compare, "compare methods or pre-trained policies task by task")
     _path(compare, "--metrics", "metrics.csv of each run", nargs="*")
     _path(compare, "--published", "folder of published tables, <budget>/<comparison>.csv")
     _path(compare, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")

@@ -14,12 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    Tag,
     model_serializer,
     model_validator,
 )
@@ -60,7 +62,7 @@ ALGORITHMS: dict[Method, str] = {
     "awr": "awr",
     "ppo_gaussian": "ppo",
 }
-PolicyName = Literal["diffusion", "gaussian", "gaussian_chunk"]
+PolicyName = Literal["diffusion", "unet", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]
 Suite = Literal["gym", "robomimic", "furniture"]
@@ -172,16 +174,68 @@ class NetworkConfig(Model):
         return self
 
 
+class UNetConfig(Model):
+    """A one-dimensional U-Net over the steps of a chunk."""
+
+    kind: Literal["unet"]
+    widths: tuple[PositiveInt, ...] = Field(min_length=2, description="channels of each level, from fine to coarse")
+    kernel: PositiveInt = Field(5, description="steps of a convolution, odd")
+    groups: PositiveInt = Field(8, description="of channels that are normalised together")
+
+    @model_validator(mode="after")
+    def _check(self) -> UNetConfig:
+        if self.kernel % 2 == 0:
+            raise ValueError("an odd kernel")
+        if any(width % self.groups for width in self.widths):
+            raise ValueError(f"widths that are multiples of groups, {self.groups}")
+        return self
+
+    @property
+    def divisor(self) -> int:
+        """Chunks must have a multiple of so many steps, since each level halves them."""
+        return int(2 ** (len(self.widths) - 1))
+
+
+def _network_kind(network: Any) -> str:
+    kind = network.get("kind") if isinstance(network, dict) else getattr(network, "kind", None)
+    return "unet" if kind == "unet" else "mlp"
+
+
+# A multilayer perceptron has no kind, since results with such networks came before there were others.
+DenoiserNetwork = Annotated[
+    Annotated[NetworkConfig, Tag("mlp")] | Annotated[UNetConfig, Tag("unet")], Discriminator(_network_kind)
+]
+
+
 class DiffusionConfig(Model):
     """Diffusion policy: a denoiser of action chunks."""
 
     kind: Literal["diffusion"] = "diffusion"
-    network: NetworkConfig
+    network: DenoiserNetwork
     time_dim: PositiveInt = Field(16, description="size of the time embedding")
     denoising_steps: PositiveInt = Field(20, description="K, steps of the whole chain")
     obs_encoder: tuple[PositiveInt, PositiveInt] | None = later(
-        None, description="hidden and output width of a network that encodes the observation first"
+        None, description="hidden and output width of a network that encodes the observation first (not with a U-Net)"
     )
+
+    @model_validator(mode="after")
+    def _check_encoder(self) -> DiffusionConfig:
+        if isinstance(self.network, UNetConfig) and self.obs_encoder is not None:
+            raise ValueError("obs_encoder null with a U-Net, which sees the observation as it is")
+        return self
+
+    def check_chunk(self, horizon_steps: int) -> None:
+        """Refuse chunks that a U-Net cannot halve often enough.
+
+        Args:
+            horizon_steps: Tp.
+
+        Raises:
+            ValueError: saying what is expected.
+        """
+        if isinstance(self.network, UNetConfig) and horizon_steps % self.network.divisor:
+            levels, divisor = len(self.network.widths), self.network.divisor
+            raise ValueError(f"horizon_steps to be a multiple of {divisor} for a U-Net of {levels} levels")
 
 
 class GaussianConfig(Model):
@@ -287,6 +341,12 @@ class PretrainConfig(Model):
     report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
     seed: NonNegativeInt
     torch_threads: TorchThreads = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> PretrainConfig:
+        if isinstance(self.policy, DiffusionConfig):
+            self.policy.check_chunk(self.horizon_steps)
+        return self
 
 
 class ClipSchedule(Model):
@@ -496,11 +556,12 @@ def separation_of_arm(m: M | str, separation: Separation) -> Separation:
 
 
 class Control(Model):
-    """A line beside those of a panel's method: another method, to tell what theirs owe to what."""
+    """A line beside those of a panel's method: another method or separation, to tell what theirs owe to what."""
 
     method: Method
     m: M = Field("inf", description="where the method interleaves")
     title: str = Field(description="name in legends")
+    separation: Separation | None = later(None, description="separation if m is finite; null takes the panel's")
 
 
 class PanelRuns(Model):
@@ -518,15 +579,22 @@ class PanelRuns(Model):
 
     def arms(self, m_values: Iterable[M]) -> Iterator[tuple[Method, Separation, M]]:
         """Yield method, separation and m of every line, given the arms of the panel's method."""
-        main = ((self.method, m) for m in m_values)
-        for method, m in (*main, *((control.method, control.m) for control in self.controls)):
-            yield method, separation_of_arm(m, self.separation), m
+        for m in m_values:
+            yield self.method, separation_of_arm(m, self.separation), m
+        yield from map(self.arm_of, self.controls)
+
+    def arm_of(self, control: Control) -> tuple[Method, Separation, M]:
+        """Return method, separation and m of a control's line."""
+        return control.method, separation_of_arm(control.m, control.separation or self.separation), control.m
+
+    def is_own(self, method: str, separation: str, m: M | str) -> bool:
+        """Tell whether an arm is one of the panel's method, of any m, and no control."""
+        return (method, separation) == (self.method, separation_of_arm(m, self.separation))
 
     def holds(self, task: str, method: str, separation: str, m: M | str) -> bool:
         """Tell whether a run is in the panel."""
-        of_control = {(control.method, str(control.m)) for control in self.controls}
-        known = method == self.method or (method, str(m)) in of_control
-        return known and (task, separation) == (self.task, separation_of_arm(m, self.separation))
+        of_controls = {(*arm, str(m)) for *arm, m in map(self.arm_of, self.controls)}
+        return task == self.task and (self.is_own(method, separation, m) or (method, separation, str(m)) in of_controls)
 
 
 class PanelConfig(PanelRuns):
@@ -550,6 +618,7 @@ class FigureConfig(Model):
     m_values: tuple[M, ...] | None = Field(None, description="arms of this figure; null takes the chosen ones")
     columns: PositiveInt = Field(3, description="panels side by side; more go below")
     paper_m: tuple[PositiveInt, ...] = Field((), description="m of the paper's figure; panels name those they lack")
+    il_level: bool = later(False, description="whether a line marks the level of imitation alone, before fine-tuning")
 
     @model_validator(mode="after")
     def _check(self) -> FigureConfig:
@@ -570,7 +639,7 @@ class FigureConfig(Model):
 
 
 class ComparisonColumn(Model):
-    """A method in a comparison."""
+    """A method in a comparison: fine-tuned policies."""
 
     title: str
     method: Method
@@ -582,20 +651,49 @@ class ComparisonColumn(Model):
         """Of its runs, as in their paths."""
         return separation_of_arm(self.m, self.separation)
 
+    @property
+    def arm(self) -> tuple[str, str, str]:
+        """Method, separation and m in the metrics of its runs."""
+        return self.method, self.separation_of_runs, str(self.m)
+
+
+class PolicyColumn(Model):
+    """A policy in a comparison, as pre-training left it."""
+
+    title: str
+    policy: PolicyName
+
+    @property
+    def arm(self) -> tuple[str, str, str]:
+        """Method, separation and m in the metrics of its pre-training."""
+        return self.policy, "", ""
+
+
+def _column_kind(column: Any) -> str:
+    named = "policy" in column if isinstance(column, dict) else isinstance(column, PolicyColumn)
+    return "pre-trained" if named else "fine-tuned"
+
+
+Column = Annotated[
+    Annotated[ComparisonColumn, Tag("fine-tuned")] | Annotated[PolicyColumn, Tag("pre-trained")],
+    Discriminator(_column_kind),
+]
+
 
 class ComparisonTask(Model):
     """A task in a comparison."""
 
     task: str
-    paper: tuple[float, ...] = Field(description="the paper's numbers, column by column")
+    paper: tuple[float | None, ...] = Field(description="the paper's numbers, column by column; null where it has none")
 
 
 class ComparisonConfig(Model):
-    """A table of methods (columns) and tasks (rows)."""
+    """A table of methods or pre-trained policies (columns) and tasks (rows)."""
 
-    columns: tuple[ComparisonColumn, ...] = Field(min_length=1)
+    columns: tuple[Column, ...] = Field(min_length=1)
     rows: tuple[ComparisonTask, ...] = Field(min_length=1)
     min_seeds: PositiveInt = Field(1, description="of a cell; where fewer are chosen, the first ones")
+    note: str = Field("", description="what stands below the table")
 
     @model_validator(mode="after")
     def _check(self) -> ComparisonConfig:
@@ -616,8 +714,41 @@ class ComparisonSpec(Model):
     """All that writing a comparison takes, besides its runs."""
 
     name: str
-    columns: tuple[ComparisonColumn, ...]
+    columns: tuple[Column, ...]
     rows: tuple[ComparisonRow, ...]
+    note: str = later("", description="what stands below the table")
+
+
+class FilmConfig(Model):
+    """Which policy a film shows: as pre-training left it, or as a fine-tuning run ended."""
+
+    title: str
+    task: str
+    policy: PolicyName | None = Field(None, description="pre-trained; in place of method, separation and m")
+    method: Method | None = Field(None, description="fine-tuned")
+    m: M = Field("inf", description="of the run")
+    separation: Separation = Field("surgery", description="of the run if m is finite")
+    seed: NonNegativeInt = Field(0, description="of the run")
+    frames: Annotated[int, Field(ge=2)] = Field(6, description="images of a strip, evenly spaced over the episode")
+    episodes: PositiveInt = Field(50, description="that are evaluated; then as many again while an outcome is missing")
+    max_episodes: PositiveInt = Field(200, description="at which an outcome is given up")
+
+    @model_validator(mode="after")
+    def _check(self) -> FilmConfig:
+        if (self.policy is None) == (self.method is None):
+            raise ValueError("either a policy or a method")
+        return self
+
+
+class FilmSpec(Model):
+    """All that making a film takes, besides the policy."""
+
+    title: str
+    subject: str = Field(description="whose episodes these are: budget and run, for people")
+    seed: NonNegativeInt = Field(description="of environments and noise")
+    frames: Annotated[int, Field(ge=2)]
+    episodes: PositiveInt
+    max_episodes: PositiveInt
 
 
 class PlotConfig(Model):
@@ -668,4 +799,5 @@ class RootConfig(Model):
     execution: Execution = Execution()
     figures: dict[str, FigureConfig]
     comparisons: dict[str, ComparisonConfig] = {}
+    films: dict[str, FilmConfig] = {}
     plot: PlotConfig = PlotConfig()

@@ -14,7 +14,7 @@ from inril.data.normalizer import Normalizer
 from inril.envs import make_env
 from inril.envs.base import BatchedEnv
 from inril.seeding import subseed, torch_stream
-from inril.types import BoolArray, FloatArray
+from inril.types import BoolArray, ChunkStep, FloatArray
 
 Act = Callable[[FloatArray, torch.Generator], FloatArray]
 
@@ -43,6 +43,16 @@ class Evaluation(NamedTuple):
             yield {"episode_return": float(episode_return), **solved}
 
 
+class Watcher(Protocol):
+    """Sees what happens in an evaluation without taking part in it."""
+
+    def start(self, env: BatchedEnv) -> None:
+        """Look at environments that have just been reset."""
+
+    def add(self, obs: FloatArray, action_chunk: FloatArray, step: ChunkStep) -> None:
+        """Take note of a chunk: observations before it, (E, Do), what was executed, (E, Ta, Da), and what followed."""
+
+
 class Actor(Protocol):
     """A policy in torch."""
 
@@ -64,7 +74,14 @@ def acting(policy: Actor) -> Act:
 
 
 def evaluate(
-    act: Act, task: TaskSpec, act_steps: int, n_episodes: int, seed: int, n_envs: int = 50, threads: int = 1
+    act: Act,
+    task: TaskSpec,
+    act_steps: int,
+    n_episodes: int,
+    seed: int,
+    n_envs: int = 50,
+    threads: int = 1,
+    watcher: Watcher | None = None,
 ) -> Evaluation:
     """Run whole episodes.
 
@@ -78,6 +95,7 @@ def evaluate(
         seed: of environments and noise.
         n_envs: E, at most; lowered to `n_episodes`.
         threads: of the simulator.
+        watcher: told of every chunk.
     """
     n_envs = min(n_envs, n_episodes)
     rounds = -(-n_episodes // n_envs)
@@ -86,18 +104,26 @@ def evaluate(
     results = []
     try:
         for i in range(rounds):
-            results.append(_first_episodes(act, env.reset(subseed(seed, "eval_env", i)), env, generator))
+            obs = env.reset(subseed(seed, "eval_env", i))
+            if watcher is not None:
+                watcher.start(env)
+            results.append(_first_episodes(act, obs, env, generator, watcher))
     finally:
         env.close()
     returns, lengths, successes = (np.concatenate(values) for values in zip(*results, strict=True))
     return Evaluation(returns, lengths, successes)
 
 
-def _first_episodes(act: Act, obs: FloatArray, env: BatchedEnv, generator: torch.Generator) -> Evaluation:
+def _first_episodes(
+    act: Act, obs: FloatArray, env: BatchedEnv, generator: torch.Generator, watcher: Watcher | None
+) -> Evaluation:
     total, length = np.zeros(env.n_envs), np.zeros(env.n_envs)
     success, running = np.zeros(env.n_envs, bool), np.ones(env.n_envs, bool)
     while running.any():
-        step = env.step_chunk(act(obs, generator))
+        action_chunk = act(obs, generator)
+        step = env.step_chunk(action_chunk)
+        if watcher is not None:
+            watcher.add(obs, action_chunk, step)
         total += step.reward * running
         length += step.n_steps * running
         success |= step.success & running

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
+from inril import paths
 from inril.config import (
     COMPUTE,
     SOURCES,
@@ -30,15 +31,18 @@ from inril.config import (
     DPPOConfig,
     ExpertConfig,
     FigureConfig,
+    FilmSpec,
     FinetuneConfig,
     M,
     Method,
     Model,
     PanelRuns,
+    PolicyColumn,
     PolicyName,
     PretrainConfig,
     RootConfig,
     Separation,
+    separation_of_arm,
 )
 from inril.errors import InputError
 
@@ -46,7 +50,9 @@ Layer = tuple[Path, Mapping[str, Any]]
 ModelT = TypeVar("ModelT", bound=Model)
 
 # Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
-_UNION_MEMBER = re.compile(r"dppo|idql|dipo|awr|ppo|diffusion|gaussian|constrained-int|literal\[.*\]")
+_UNION_MEMBER = re.compile(
+    r"dppo|idql|dipo|awr|ppo|diffusion|gaussian|mlp|unet|fine-tuned|pre-trained|constrained-int|literal\[.*\]"
+)
 # Set by the run itself; in a file they would be overridden without a word.
 _RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
 _LONG = 200  # characters; a longer value is a whole section and would drown the message
@@ -71,6 +77,25 @@ class Run(NamedTuple):
     separation: Separation
     m: M
     seed: int
+
+    def folder(self, budget: str) -> Path:
+        """Return where its results live."""
+        return paths.finetune(budget, *self)
+
+
+class Pretraining(NamedTuple):
+    """One pre-training of a budget that is shown for its own sake."""
+
+    task: str
+    policy: PolicyName
+    seed: int
+
+    def folder(self, budget: str) -> Path:
+        """Return where its results live."""
+        return paths.pretrain(budget, *self)
+
+
+AnyRun = Run | Pretraining
 
 
 class Project:
@@ -115,8 +140,7 @@ class Project:
     def methods(self, task: str) -> tuple[Method, ...]:
         """Methods that can fine-tune one of a task's policies."""
         policies = self.policies(task)
-        names = {method: self._lineage(method)[0] for method in get_args(Method)}
-        return tuple(m for m, root in names.items() if self._read("methods", root)[1]["policy_name"] in policies)
+        return tuple(method for method in get_args(Method) if self._policy_name(task, method) in policies)
 
     def axes(self, task: str) -> Axes:
         """Return seeds and arms of a task: the chosen ones, else the budget's for this task, else for all."""
@@ -151,7 +175,38 @@ class Project:
             )
             for row in shown.rows
         )
-        return ComparisonSpec(name=name, columns=shown.columns, rows=tuple(rows))
+        return ComparisonSpec(name=name, columns=shown.columns, rows=tuple(rows), note=shown.note)
+
+    def film(self, name: str) -> FilmSpec:
+        """Return what a film takes besides its policy.
+
+        Raises:
+            InputError: there is no such film.
+        """
+        run = self.film_run(name)
+        shown = self.root.films[name]
+        about = [f"Budget: {self.budget_name}"]
+        if isinstance(run, Pretraining):
+            about.append(f"pre-trained policy {run.policy}")
+        else:
+            about.append(f"{run.method}, RL only" if run.m == "inf" else f"{run.method}, {run.separation}, m = {run.m}")
+        return FilmSpec(
+            subject=", ".join([*about, f"training seed {run.seed}"]),
+            **shown.model_dump(include={"title", "seed", "frames", "episodes", "max_episodes"}),
+        )
+
+    def film_run(self, name: str) -> AnyRun:
+        """Return the run whose policy a film shows.
+
+        Raises:
+            InputError: there is no such film.
+        """
+        _require("film", name, tuple(self.root.films))
+        shown = self.root.films[name]
+        if shown.policy is not None:
+            return Pretraining(shown.task, shown.policy, shown.seed)
+        assert shown.method is not None
+        return Run(shown.task, shown.method, separation_of_arm(shown.m, shown.separation), shown.m, shown.seed)
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -164,13 +219,15 @@ class Project:
         parts = self.comparison(name).rows if compared else self.figure(name).panels
         return {part.source for part in parts} - {COMPUTE}
 
-    def runs(self, name: str) -> list[Run]:
+    def runs(self, name: str) -> list[AnyRun]:
         """Return the runs that a figure or comparison is computed from, shared ones once.
+
+        Those of pre-trained policies are pre-trainings, all others are fine-tuning runs.
 
         Raises:
             InputError: there is no such figure.
         """
-        runs = self._compared_runs(name) if name in self.root.comparisons else self._drawn_runs(name)
+        runs: Iterator[AnyRun] = self._compared_runs(name) if name in self.root.comparisons else self._drawn_runs(name)
         return list(dict.fromkeys(runs))
 
     def _drawn_runs(self, name: str) -> Iterator[Run]:
@@ -179,13 +236,16 @@ class Project:
             if panel.source == COMPUTE:
                 yield from self.panel_runs(panel, shown.m_values)
 
-    def _compared_runs(self, name: str) -> Iterator[Run]:
+    def _compared_runs(self, name: str) -> Iterator[AnyRun]:
         shown, least = self.comparison(name), self.root.comparisons[name].min_seeds
         for row, column in product(shown.rows, shown.columns):
             if row.source == COMPUTE:
                 chosen = self.axes(row.task).seeds
                 for seed in chosen if len(chosen) >= least else range(least):
-                    yield Run(row.task, column.method, column.separation_of_runs, column.m, seed)
+                    if isinstance(column, PolicyColumn):
+                        yield Pretraining(row.task, column.policy, seed)
+                    else:
+                        yield Run(row.task, column.method, column.separation_of_runs, column.m, seed)
 
     def panel_runs(self, panel: PanelRuns, m_values: Sequence[M] | None = None) -> list[Run]:
         """Return the runs of a panel under this budget, RL only included; m_values of null takes the task's."""
@@ -257,8 +317,28 @@ class Project:
                 _require(f"figures.{name}.panels.task", panel.task, self.tasks)
                 _require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
         for name in self.root.comparisons:
-            for row in self.comparison(name).rows:
+            compared = self.comparison(name)
+            policies = [column.policy for column in compared.columns if isinstance(column, PolicyColumn)]
+            for row in compared.rows:
                 _require(f"source of comparison {name}, {row.task}", row.source, (COMPUTE, *self.budgets))
+                for policy in policies:
+                    _require(f"policy of {row.task} in comparison {name}", policy, self.policies(row.task))
+        self._check_films()
+
+    def _policy_name(self, task: str, method: str) -> str:
+        """Return what a method starts from on a task."""
+        root = self._lineage(method)[0]
+        of_task = self._part(self._read("tasks", task), "finetune", root)[1]
+        return str({**self._read("methods", root)[1], **of_task}["policy_name"])
+
+    def _check_films(self) -> None:
+        for name in self.root.films:
+            run = self.film_run(name)
+            _require(f"films.{name}.task", run.task, self.tasks)
+            if isinstance(run, Pretraining):
+                _require(f"films.{name}.policy", run.policy, self.policies(run.task))
+            else:
+                _require(f"films.{name}.method", run.method, self.methods(run.task))
 
     def _lineage(self, method: str) -> tuple[str, ...]:
         """Return a method, before it the one that it is based on: its settings lie below, in every file."""

@@ -162,7 +162,8 @@ def coverage(budget: str, figures: Sequence[str] = ()) -> str:
     """Tell how many of a budget's runs are published."""
     project = _project(budget)
     planned = {run for figure in figures or project.shown for run in project.runs(figure)}
-    n_published = sum(1 for _ in Stage("finetune", budget).folder.rglob(paths.METRICS))
+    folders = [MIRROR / run.folder(budget).relative_to("results") for run in planned]
+    n_published = sum((folder / paths.METRICS).exists() for folder in folders)
     return f"{budget}: {n_published} of {len(planned)} runs"
 
 

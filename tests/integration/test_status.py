@@ -22,7 +22,7 @@ from rich.console import Console
 from inril import cli, paths
 from inril.config import Model
 from inril.errors import InputError
-from inril.project import Project, Run, read_yaml
+from inril.project import Pretraining, Project, Run, read_yaml
 from inril.report.status import Row, State, figure_status, time_left
 from inril.report.status_table import render
 
@@ -164,6 +164,22 @@ def test_pretraining_shows_gradient_steps(scene: Scene) -> None:
     assert f"process {scene.pids['pre-training']} on " in row.note
 
 
+def test_policies_of_a_table_are_told_by_their_pre_training(scene: Scene) -> None:
+    columns, rows = [{"title": "DP", "policy": "diffusion"}], [{"task": "hopper", "paper": [None]}]
+    changed = {"budget": "smoke", "comparisons": {"table1": {"columns": columns, "rows": rows}}}
+    project = Project(scene.config_dir, read_yaml(scene.config_dir / "config.yaml") | changed)
+    found = figure_status(project, "table1", scene.results)
+    assert [row.run for row in found] == [Pretraining("hopper", "diffusion", seed) for seed in (0, 1, 2)]
+    assert [row.state for row in found] == [State.WAITING, State.PRETRAINING, State.WAITING]
+    ours = scene.rows()[2, 1]
+    assert found[1] == ours._replace(run=found[1].run, left=0, eta_s=found[1].eta_s)
+    console = Console(file=StringIO(), width=200)
+    console.print(render("table1", found, console))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "diffusion, pre-trained" in text
+    assert "2 waiting, 1 pre-training" in text
+
+
 def test_interrupted_run_keeps_its_steps_and_has_no_eta(scene: Scene) -> None:
     row = scene.rows()[5, 0]
     assert row.steps == pd.read_csv(scene.folder(5, 0) / "progress.csv")["env_steps"].max() > 0
@@ -269,8 +285,8 @@ def test_command_prints_the_table_once(scene: Scene, capsys: pytest.CaptureFixtu
 
 
 def test_unknown_figure_is_refused(scene: Scene) -> None:
-    with pytest.raises(InputError, match="figure: expected one of fig5, fig6, fig8, gym, got 'fig9'"):
-        figure_status(scene.project, "fig9", scene.results)
+    with pytest.raises(InputError, match="figure: expected one of fig5, fig6, fig8, fig9, gym, got 'fig3'"):
+        figure_status(scene.project, "fig3", scene.results)
 
 
 def test_watching_ends_with_ctrl_c(scene: Scene) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from inril.cli import schemas
 from inril.config import Axes, DemosConfig, DemoSource, FinetuneConfig
 from inril.errors import InputError
-from inril.project import Project, Run, merge, read_yaml
+from inril.project import Pretraining, Project, Run, merge, read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -93,6 +93,19 @@ def test_a_base_is_a_method_without_one(config_dir: Path, base: str) -> None:
         project(config_dir).check()
 
 
+def test_a_task_may_start_a_method_from_another_policy(config_dir: Path) -> None:
+    hopper = read_yaml(config_dir / "tasks/hopper.yaml")
+    unet = merge(hopper["pretrain"]["diffusion"], {"policy": {"time_dim": 32}})
+    unet["policy"]["network"] = {"kind": "unet", "widths": [16, 32]}
+    hopper["pretrain"] = {"unet": unet}
+    (config_dir / "tasks/hopper.yaml").write_text(yaml.safe_dump(hopper))
+    assert project(config_dir).methods("hopper") == ()
+    change(config_dir / "tasks/hopper.yaml", {"finetune": {"dppo": {"policy_name": "unet"}}})
+    settings = project(config_dir)
+    assert {"dppo", "dppo_bcloss"} <= set(settings.methods("hopper"))
+    assert settings.finetune("hopper", "dppo_bcloss", "none", "inf", 0).policy_name == "unet"
+
+
 def test_fields_that_came_later_are_written_only_where_they_differ_from_their_default() -> None:
     hopper, lift = (project(budget="paper").finetune(task, "dppo", "none", "inf", 0) for task in ("hopper", "lift"))
     written = json.loads(hopper.model_dump_json())
@@ -160,6 +173,19 @@ def test_runs_of_controls_are_planned() -> None:
     runs = project(budget="workstation").runs("fig8")
     assert ("transport", "idql_frozen", "none", "inf", 0) in runs
     assert ("transport", "idql_frozen", "surgery", 10, 0) not in runs
+
+
+def test_a_control_may_have_another_separation_than_its_panel() -> None:
+    settings = project(budget="laptop")
+    surgery, rl_only, none = (("surgery", 10), ("none", "inf"), ("none", 10))
+    assert {(run.separation, run.m) for run in settings.runs("fig9")} == {surgery, rl_only, none}
+    (panel,) = settings.figure("fig9").panels
+    assert panel.holds("hopper", "dppo", "none", "10")
+    assert not panel.holds("hopper", "dppo", "none", "5")
+    assert not panel.is_own("dppo", "none", "10")
+    # Figures without such controls are what they were.
+    (control, _) = settings.figure("fig8").panels[1].controls
+    assert "separation" not in control.model_dump()
 
 
 def test_equal_settings_have_equal_digests() -> None:
@@ -271,6 +297,38 @@ def test_bad_comparisons_are_refused(row: dict[str, Any], message: str) -> None:
     comparisons = {"table2": {"columns": [{"title": "DPPO", "method": "dppo"}], "rows": [row]}}
     with pytest.raises(InputError, match=re.escape(message)):
         project(comparisons=comparisons).check()
+
+
+def policy_table(policy: str = "gaussian_chunk", **changed: Any) -> dict[str, Any]:
+    columns = [{"title": "Gaussian", "policy": policy}, {"title": "DP", "policy": "diffusion"}]
+    return {"table1": {"columns": columns, "rows": [{"task": "hopper", "paper": [0.3, None]}], **changed}}
+
+
+def test_pre_trained_policies_are_compared_by_their_pre_training() -> None:
+    settings = project(budget="laptop", comparisons=policy_table(min_seeds=3, note="Below."))
+    settings.check()
+    runs = settings.runs("table1")
+    assert set(runs) == {
+        Pretraining("hopper", policy, seed) for policy in ("gaussian_chunk", "diffusion") for seed in (0, 1, 2)
+    }
+    folder = Path("results", "laptop", "pretrain", "hopper", "diffusion", "seed2")
+    assert runs[-1].folder("laptop") == folder
+    assert settings.comparison("table1").note == "Below."
+    columns = json.loads(settings.comparison("table1").model_dump_json())["columns"]
+    assert columns[1] == {"title": "DP", "policy": "diffusion"}
+    assert "note" not in json.loads(project().comparison("table2").model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("transformer", "comparisons.table1.columns.0.policy: expected 'diffusion', 'unet', "),
+        ("unet", "policy of hopper in comparison table1: expected one of diffusion, gaussian, gaussian_chunk, got"),
+    ],
+)
+def test_policies_that_are_not_pre_trained_are_refused(policy: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        project(comparisons=policy_table(policy)).check()
 
 
 @pytest.mark.parametrize("m", [0, -3, 1.5, "many"])

@@ -52,6 +52,18 @@ def test_methods_are_compared_on_the_runs_that_are_there(smoke: Path, snakemake:
     assert len(table) == 7 * 7
 
 
+def test_pre_trained_policies_are_compared(smoke: Path, snakemake: Snakemake, plan: Plan) -> None:
+    column, row = "{title: DP, policy: diffusion}", "{task: hopper, paper: [0.3]}"
+    table1 = f"{{table1: {{columns: [{column}], rows: [{row}], note: Fresh episodes.}}}}"
+    target = "results/smoke/tables/table1.md"
+    assert plan(smoke, target, comparisons=table1) == {"comparison"}
+    done = snakemake(smoke, target, comparisons=table1)
+    assert done.returncode == 0, done.stderr
+    lines = (smoke / target).read_text().splitlines()
+    assert lines[3] == "|  | obtained | 1 × 8 episodes |"
+    assert lines[-1] == "Fresh episodes."
+
+
 def test_other_tasks_and_the_gaussian_policy_run(smoke: Path, snakemake: Snakemake) -> None:
     done = snakemake(smoke, "results/smoke/figures/gym.pdf")
     assert done.returncode == 0, done.stderr
@@ -89,6 +101,16 @@ def test_number_of_cores_changes_no_result(smoke: Path, snakemake: Snakemake, tm
 
 def test_finished_work_is_not_repeated(smoke: Path, snakemake: Snakemake) -> None:
     assert "Nothing to be done" in snakemake(smoke).stderr
+
+
+def test_films_are_made_of_policies_that_are_there(smoke: Path, plan: Plan) -> None:
+    cloned, tuned = (
+        f"{{jump: {{title: Hopper, task: hopper, {whose}}}}}" for whose in ("policy: diffusion", "method: dppo")
+    )
+    target = "results/smoke/films/jump.gif"
+    assert plan(smoke, target, films=cloned) == plan(smoke, target, films=tuned) == {"film"}
+    missing = tuned.replace("dppo", "dppo, m: 3")
+    assert plan(smoke, target, films=missing) == {"finetune m3 seed0", "film"}
 
 
 def test_new_colour_redraws_only_the_figure(smoke: Path, plan: Plan) -> None:

@@ -47,6 +47,7 @@ def git(root: Path, *args: str) -> None:
 
 COMPARISON = """
 comparisons:
+  table1: {columns: [{title: DP, policy: diffusion}], rows: [{task: hopper, paper: [null]}]}
   table2: {columns: [{title: DPPO, method: dppo}], rows: [{task: hopper, paper: [2929]}]}
 """
 
@@ -73,10 +74,10 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(root / "src" / "inril" / "config.py", "^DEFAULT_BUDGET = .*", 'DEFAULT_BUDGET = "smoke"')
     edit(root / "config" / "config.yaml", "^budget: laptop", "budget: smoke")
     edit(root / "config" / "config.yaml", r"^  fig5:(.*\n)+?(?=  fig8:)", "")
-    edit(root / "config" / "config.yaml", r"^  gym:(.*\n)+?(?=\nplot:)", COMPARISON)
+    edit(root / "config" / "config.yaml", r"^  fig9:(.*\n)+?(?=\nplot:)", COMPARISON)
     git(root, "init", "--quiet")
     make(root, "snakemake", "--cores", "2", "results/fig8.pdf")
-    assert make(root, "inril", "publish").startswith("published smoke: 2 of 2 runs; ")
+    assert make(root, "inril", "publish").startswith("published smoke: 3 of 3 runs; ")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "published")
     return root
@@ -126,8 +127,9 @@ def pulled_over_own_runs(origin: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_comparisons_are_published_too(pulled: Path) -> None:
-    done = call(pulled, "snakemake", "--dry-run", "results/table2.tex", offline=True)
+    done = call(pulled, "snakemake", "--dry-run", "results/table1.tex", "results/table2.tex", offline=True)
     assert "Nothing to be done" in done.stdout, done.stdout + done.stderr
+    assert "1 × 8 episodes" in (pulled / "results" / "table1.md").read_text()
     assert "| paper | 2929 |" in (pulled / "results" / "table2.md").read_text()
 
 
@@ -226,7 +228,7 @@ def test_publishing_takes_complete_runs_only_and_twice_changes_nothing(
     named = rf"finetune: expected what is published to be current: .*, got {run}/\S+, .* are not"
     assert re.search(named, refused.stderr)
     assert {path: path.read_bytes() for path in published} == published
-    assert make(root, "inril", "publish", "--drop").startswith("published smoke: 1 of 2 runs; ")
+    assert make(root, "inril", "publish", "--drop").startswith("published smoke: 2 of 3 runs; ")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "one run")
     (tmp_path / "again").mkdir()

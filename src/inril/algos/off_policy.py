@@ -15,7 +15,8 @@ from inril.algos.networks import Networks
 from inril.config import OffPolicyBase
 from inril.envs.base import BatchedEnv
 from inril.policies.chain_sampler import ChainSampler
-from inril.policies.diffusion import Denoiser, DiffusionPolicy, denoising_loss, draw_noise, evaluation_std, training_std
+from inril.policies.denoiser import Denoiser
+from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise, evaluation_std, training_std
 from inril.seeding import torch_stream
 from inril.types import FloatArray
 

@@ -80,7 +80,11 @@ class GymLocomotion:
         """Return an image (480, 480, 3), seen by the camera that follows the robot."""
         if self._renderer is None:
             self._renderer = mujoco.Renderer(self.model, height=480, width=480)
-        self._renderer.update_scene(self.data[env_index], camera="track")
+            self._seen = mujoco.MjData(self.model)
+        # In data of its own: a state that has just been set lacks the bodies' poses, and the simulation is not touched.
+        self._seen.qpos[:] = self.data[env_index].qpos
+        mujoco.mj_forward(self.model, self._seen)
+        self._renderer.update_scene(self._seen, camera="track")
         image: npt.NDArray[np.uint8] = self._renderer.render()
         return image
 

@@ -36,6 +36,11 @@ _REGISTERED = {
 }
 
 
+def control_rate_hz(task_id: str) -> int:
+    """Return the control steps of a task per second of simulated time."""
+    return next(entry.render_fps for entry in _REGISTERED.values() if entry.task_id == task_id)
+
+
 class SingleEnv(gymnasium.Env[npt.NDArray[np.float64], npt.NDArray[np.float32]]):
     """One environment of a task, one action per step; gymnasium's wrapper keeps the time limit.
 

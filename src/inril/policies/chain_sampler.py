@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from inril.policies.diffusion import Chain, Denoiser, chain_noise, sample_chain
+from inril.policies.denoiser import Denoiser
+from inril.policies.diffusion import Chain, chain_noise, sample_chain
 from inril.policies.schedule import NoiseSchedule
 
 

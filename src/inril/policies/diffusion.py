@@ -3,76 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.config import DiffusionConfig, NetworkConfig, TaskSpec
+from inril.config import DiffusionConfig, TaskSpec, UNetConfig
 from inril.data.normalizer import Normalizer
 from inril.device import randn
-from inril.policies.mlp import MLP
+from inril.policies.denoiser import Denoiser, MLPDenoiser
 from inril.policies.schedule import NoiseSchedule
+from inril.policies.unet import UNetDenoiser
 
 
-def sinusoidal_embedding(t: Tensor, dim: int) -> Tensor:
-    """Embed integer times (B,) as sines and cosines (B, dim) of geometric frequencies."""
-    half = dim // 2
-    frequency = torch.exp(-math.log(10_000.0) / (half - 1) * torch.arange(half, device=t.device))
-    angle = t[:, None] * frequency
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
-
-
-def _predict(mlp: Callable[[Tensor], Tensor], chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
-    return mlp(torch.cat([chunk.flatten(1), time, obs], dim=1)).view_as(chunk)
-
-
-class Denoiser(nn.Module):
-    """Noise prediction network: MLP over [noisy chunk, time embedding, observation or its encoding].
+def make_denoiser(config: DiffusionConfig, task: TaskSpec, horizon_steps: int) -> Denoiser:
+    """Return a denoiser with fresh weights.
 
     Args:
         config: sizes.
         task: dimensions of observation and action.
         horizon_steps: Tp.
     """
-
-    def __init__(self, config: DiffusionConfig, task: TaskSpec, horizon_steps: int) -> None:
-        super().__init__()
-        self.time_in = nn.Linear(config.time_dim, 2 * config.time_dim)
-        self.time_out = nn.Linear(2 * config.time_dim, config.time_dim)
-        chunk_dim = horizon_steps * task.action_dim
-        seen_dim = task.obs_dim
-        self.obs_encoder: MLP | None = None
-        if config.obs_encoder is not None:
-            hidden, seen_dim = config.obs_encoder
-            layers = NetworkConfig(widths=(hidden,), activation=config.network.activation, residual=False)
-            self.obs_encoder = MLP(layers, task.obs_dim, seen_dim)
-        self.mlp = MLP(config.network, chunk_dim + config.time_dim + seen_dim, chunk_dim)
-        times = sinusoidal_embedding(torch.arange(config.denoising_steps), config.time_dim)
-        self.register_buffer("times", times, persistent=False)
-
-    def time_table(self) -> Tensor:
-        """Return the time embedding (K, time_dim) of every denoising index: K rows in place of one per sample."""
-        return self.time_out(F.mish(self.time_in(self.times)))  # type: ignore[no-any-return]
-
-    def encode(self, obs: Tensor) -> Tensor:
-        """Map normalised observations (B, Do) to what the MLP sees of them."""
-        return obs if self.obs_encoder is None else self.obs_encoder(obs)
-
-    def forward(self, chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
-        """Predict the noise.
-
-        Args:
-            chunk: (B, Tp, Da) noisy chunk.
-            time: (B, time_dim) rows of the time table.
-            obs: (B, Do) normalised observation.
-
-        Returns:
-            (B, Tp, Da) predicted noise.
-        """
-        return _predict(self.mlp, chunk, time, self.encode(obs))
+    if isinstance(config.network, UNetConfig):
+        return UNetDenoiser(config, config.network, task)
+    return MLPDenoiser(config, config.network, task, horizon_steps)
 
 
 class DiffusionPolicy(nn.Module):
@@ -92,10 +48,10 @@ class DiffusionPolicy(nn.Module):
         self.chunk_shape = (horizon_steps, task.action_dim)
         self.normalizer = Normalizer(task.obs_dim, task.action_dim)
         self.schedule = NoiseSchedule(config.denoising_steps)
-        self.denoiser = Denoiser(config, task, horizon_steps)
+        self.denoiser = make_denoiser(config, task, horizon_steps)
         self.ft_denoising_steps = ft_denoising_steps
         if ft_denoising_steps:
-            self.denoiser_ft = Denoiser(config, task, horizon_steps)
+            self.denoiser_ft = make_denoiser(config, task, horizon_steps)
 
     def denoisers(self) -> list[Denoiser]:
         """Return the network of each denoising index t."""
@@ -210,13 +166,13 @@ def sample_chain(
         noise: (K + 1, E, Tp, Da) from `chain_noise`.
         std: K standard deviations, one of each index t.
     """
-    prepared = {net: (net.mlp.prepared(), net.time_table(), net.encode(obs)) for net in set(denoisers)}
+    prepared = {net: (net.given(obs), net.time_table()) for net in set(denoisers)}
     chain = Chain(torch.empty_like(noise), torch.empty_like(noise[1:]))
     x, mean, z = chain.x.unbind(), chain.mean.unbind(), noise.unbind()
     x[0].copy_(z[0])
     for i, t in enumerate(reversed(range(schedule.denoising_steps))):
-        mlp, times, encoded = prepared[denoisers[t]]
-        eps = _predict(mlp, x[i], times[t].expand(len(obs), -1), encoded)
+        predict, times = prepared[denoisers[t]]
+        eps = predict(x[i], times[t : t + 1])
         # The posterior mean as in NoiseSchedule.posterior_mean, in place: this loop is half of a rollout's cost.
         x0_from_x, x0_from_eps, mean_from_x0, mean_from_x = schedule.posterior_coefficients[t]
         x0 = torch.sub(x[i] * x0_from_x, eps, alpha=x0_from_eps).clamp_(-1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from inril.config import DiffusionConfig, GaussianConfig, TaskSpec
@@ -33,6 +33,12 @@ class PolicySpec(BaseModel):
     policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind")
     horizon_steps: int
     ft_denoising_steps: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> PolicySpec:
+        if isinstance(self.policy, DiffusionConfig):
+            self.policy.check_chunk(self.horizon_steps)
+        return self
 
     def build(self) -> Policy:
         """Return the policy with fresh weights."""

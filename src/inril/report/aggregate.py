@@ -88,7 +88,7 @@ def build_table(
         published: gives the rows of a panel that is not computed.
 
     Returns:
-        `TABLE_COLUMNS`, in the order of panels, method, m (RL only last), seed, metric and env steps.
+        `TABLE_COLUMNS`, in the order of panels, method, m (RL only last), separation, seed, metric and env steps.
     """
     parts = []
     for panel, members in into_panels(spec, runs):
@@ -129,10 +129,10 @@ def belongs(frame: pd.DataFrame, panel: PanelRuns) -> bool:
     return panel.holds(first["task"], first["method"], first["separation"], first["m"])
 
 
-def run_order(frame: pd.DataFrame) -> tuple[str, float, int]:
-    """Sort key of a run inside a panel: method, m as a number, seed."""
+def run_order(frame: pd.DataFrame) -> tuple[str, float, str, int]:
+    """Sort key of a run inside a panel: method, m as a number, separation, seed."""
     first = frame.iloc[0]
-    return str(first["method"]), float(first["m"]), int(first["seed"])
+    return str(first["method"]), float(first["m"]), str(first["separation"]), int(first["seed"])
 
 
 def read_csv(
@@ -203,4 +203,6 @@ def _identity(frame: pd.DataFrame) -> str:
 
 def _describe(panel: PanelRuns) -> str:
     methods = " or ".join(dict.fromkeys((panel.method, *(control.method for control in panel.controls))))
-    return f"task {panel.task}, method {methods}, separation {panel.separation} (or none for m inf)"
+    others = (control.separation or panel.separation for control in panel.controls)
+    separations = " or ".join(dict.fromkeys((panel.separation, *others)))
+    return f"task {panel.task}, method {methods}, separation {separations} (or none for m inf)"

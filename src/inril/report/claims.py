@@ -13,6 +13,7 @@ C6   on Hopper, RL alone degrades by then: slope of its evaluations after `DECLI
 C11  RL alone raises the imitation loss: relative change of the held-out loss over the run.
 C12  interleaving controls it: that change minus that of RL only.
 C16  several m prevent the degradation: slope over the second half minus that of RL only, if RL only falls at all.
+C17  separating the two gradients matters: level of the final policy, as in C9, minus that of the same m without.
 rho  the two gradients oppose each other: their cosine, corrected for noise and 0 where noise hides it, averaged over
      the iterations at which it was measured; rho is its negative (assumption 1).
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +80,7 @@ class Setting(NamedTuple):
         metric: what its levels are.
         arms: by m.
         controls: methods based on this one, by name and m.
+        unseparated: by m, where arms have a separation: the same without.
     """
 
     task: str
@@ -85,6 +88,7 @@ class Setting(NamedTuple):
     metric: Metric
     arms: dict[str, Arm]
     controls: dict[tuple[str, str], Arm]
+    unseparated: Mapping[str, Arm] = MappingProxyType({})
 
 
 class Finding(NamedTuple):
@@ -154,12 +158,32 @@ def _setting(task: str, method: str, frames: Mapping[Path, pd.DataFrame]) -> Set
     metric = headline(frames.values())
     arms: dict[str, Arm] = {}
     controls: dict[tuple[str, str], Arm] = {}
+    unseparated: dict[str, Arm] = {}
+    separation = _separation(task, method, frames)
     for path, frame in frames.items():
         first = frame.iloc[0]
-        own = first["method"] == method
-        arm = arms.setdefault(first["m"], {}) if own else controls.setdefault((first["method"], first["m"]), {})
+        if first["method"] != method:
+            arm = controls.setdefault((first["method"], first["m"]), {})
+        elif first["m"] == RL_ONLY or first["separation"] == separation:
+            arm = arms.setdefault(first["m"], {})
+        else:
+            arm = unseparated.setdefault(first["m"], {})
         arm[int(first["seed"])] = _read(path, frame, metric)
-    return Setting(task, method, metric, arms, controls)
+    return Setting(task, method, metric, arms, controls, unseparated)
+
+
+def _separation(task: str, method: str, frames: Mapping[Path, pd.DataFrame]) -> str:
+    """Return the separation of a method's arms; runs without any may stand beside them.
+
+    Raises:
+        InputError: there are several.
+    """
+    firsts = [frame.iloc[0] for frame in frames.values()]
+    found = sorted({first["separation"] for first in firsts if first["method"] == method} - {"none"})
+    if len(found) > 1:
+        expected, got = "one separation, besides none", ", ".join(found)
+        raise InputError("--metrics", field=f"{task}, {method}", expected=expected, got=got)
+    return found[0] if found else "none"
 
 
 def examine(setting: Setting) -> Iterator[Finding]:
@@ -179,6 +203,9 @@ def examine(setting: Setting) -> Iterator[Finding]:
     gains = {m: _compare(arm, rl_only, gain) for m, arm in joint.items()}
     for m, of_seed in gains.items():
         yield _finding("C9", m, measure, of_seed, 1)
+    for m, arm in setting.unseparated.items():
+        of_seed = _compare(joint.get(m, {}), arm, gain)
+        yield _finding("C17", m, measure.replace("RL only", "no separation"), of_seed, 1)
     if about == DECLINING:
         yield from _decline(gains, measure, rl_only)
 

@@ -1,7 +1,8 @@
-"""Compares methods task by task, as the paper's Table 2 does, with intervals.
+"""Compares methods, or policies before fine-tuning, task by task, as the paper's Tables 1 to 3 do, with intervals.
 
-A cell holds the level of the final policies and of those that did best on the way, both on fresh episodes, how it was
-obtained, and the paper's number beside it. What was not run is a dash.
+A cell of a method holds the level of the final policies and of those that did best on the way, that of a pre-trained
+policy the level of the chosen checkpoints, all on fresh episodes; how it was obtained; and the paper's number beside
+it. What was not run is a dash.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inril.config import COMPUTE, ComparisonColumn, ComparisonRow, ComparisonSpec
+from inril.config import COMPUTE, Column, ComparisonRow, ComparisonSpec, PolicyColumn
 from inril.errors import InputError
 from inril.report.aggregate import read_csv, read_run, refuse_twins
 from inril.report.levels import NONE, best_is_reported, by_seed_text, episodes, interval_text, level_text, mean_level
@@ -59,7 +60,8 @@ def run(spec: ComparisonSpec, metrics: Sequence[Path], published: Path, out: Seq
     cells = [cell for row in spec.rows for cell in _row(spec, row, runs, published)]
     table = pd.DataFrame(cells, columns=list(COLUMNS))
     header = ("task", "level", *(column.title for column in spec.columns))
-    write_table(table, header, [line for row in spec.rows for line in _lines(row, table)], out)
+    lines = [line for row in spec.rows for line in _lines(spec.columns, row, table)]
+    write_table(table, header, lines, out, spec.note)
 
 
 def _row(
@@ -68,8 +70,8 @@ def _row(
     """Yield the cells of a row."""
     shown = [] if row.source == COMPUTE else _read_published(published / row.source / f"{spec.name}.csv", row)
     for column, paper in zip(spec.columns, row.paper, strict=True):
-        cell: Cell = {"task": row.task, "column": column.title, "method": column.method, "m": str(column.m)}
-        cell |= {"separation": column.separation_of_runs, "metric": row.metric, "paper": paper}
+        cell: Cell = dict(zip(_CELL, (row.task, column.title, *column.arm), strict=True))
+        cell |= {"metric": row.metric, "paper": paper}
         if row.source == COMPUTE:
             members = {path: frame for path, frame in runs.items() if _belongs(frame, row, column)}
             yield cell | _computed(row, members)
@@ -116,14 +118,16 @@ def _not_run() -> Cell:
     return {"source": NOT_RUN, "seeds": 0}
 
 
-def _lines(row: ComparisonRow, table: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    """Yield the lines of a row for people: two levels, how they were obtained, and the paper's."""
+def _lines(columns: Sequence[Column], row: ComparisonRow, table: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Yield the lines of a row for people: levels, how they were obtained, and the paper's."""
     cells = _cells(table[table["task"] == row.task])
-    unit = "success" if row.metric == "success" else "return"
-    yield (f"{row.title}, {unit}", "final", *(_interval(cell, "final", row) for cell in cells))
-    yield ("", "best checkpoint", *(_interval(cell, "best", row) for cell in cells))
-    yield ("", "obtained", *map(_obtained, cells))
-    yield ("", "paper", *(level_text(cell["paper"], row.metric) for cell in cells))
+    fine_tuned = not all(isinstance(column, PolicyColumn) for column in columns)
+    name = f"{row.title}, {'success' if row.metric == 'success' else 'return'}"
+    yield (name, "final" if fine_tuned else "pre-trained", *(_interval(cell, "final", row) for cell in cells))
+    if fine_tuned:
+        yield ("", "best checkpoint", *(_interval(cell, "best", row) for cell in cells))
+    yield ("", "obtained", *(_obtained(column, cell) for column, cell in zip(columns, cells, strict=True)))
+    yield ("", "paper", *(level_text(cell["paper"], row.metric) if _known(cell["paper"]) else NONE for cell in cells))
 
 
 def _cells(table: pd.DataFrame) -> list[Cell]:
@@ -132,21 +136,27 @@ def _cells(table: pd.DataFrame) -> list[Cell]:
 
 def _interval(cell: Cell, name: str, row: ComparisonRow) -> str:
     level = Interval(*(np.asarray(cell[f"{name}{part}"]) for part in _LEVEL[:3]))
-    return interval_text(level, row.metric) if np.isfinite(level.estimate) else NONE
+    return interval_text(level, row.metric) if _known(level.estimate) else NONE
 
 
-def _obtained(cell: Cell) -> str:
-    """Say with how many seeds and steps, and where."""
+def _known(value: Any) -> bool:
+    return bool(pd.notna(value))
+
+
+def _obtained(column: Column, cell: Cell) -> str:
+    """Say with how many seeds and steps (episodes, where no steps were taken), and where."""
     if cell["source"] == NOT_RUN:
         return NOT_RUN
-    text = f"{cell['seeds']:.0f} × {cell['env_steps']:,.0f}"
+    taken = f"{cell['env_steps']:,.0f}"
+    if isinstance(column, PolicyColumn):
+        taken = f"{cell['episodes'] / cell['seeds']:,.0f} episodes"
+    text = f"{cell['seeds']:.0f} × {taken}"
     return text if cell["source"] == COMPUTE else f"{text}, published ({cell['source']})"
 
 
-def _belongs(frame: pd.DataFrame, row: ComparisonRow, column: ComparisonColumn) -> bool:
+def _belongs(frame: pd.DataFrame, row: ComparisonRow, column: Column) -> bool:
     first = frame.iloc[0]
-    run = (first["task"], first["method"], first["separation"], first["m"])
-    return run == (row.task, column.method, column.separation_of_runs, str(column.m))
+    return (first["task"], first["method"], first["separation"], first["m"]) == (row.task, *column.arm)
 
 
 def _name(frame: pd.DataFrame) -> str:

@@ -42,6 +42,7 @@ LABELS = {
     "probe_holdout/il_loss": "IL loss (held out)",
 }
 FORMATS = ("pdf", "png")
+_RUN = ["method", "separation", "m", "seed"]  # what tells the runs of a panel apart
 # No dates and versions in the files: the same figure is the same bytes.
 _METADATA: dict[str, dict[Any, None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 _COLUMN_INCHES, _ROW_INCHES, _LEGEND_INCHES, _NOTE_INCHES = 3.4, 1.9, 0.8, 0.2
@@ -50,6 +51,7 @@ _FACTS_CHARACTERS = 58  # of a line that fits over one panel
 _LEGEND_CHARACTERS = 24  # of labels of which two fit beside each other under one panel
 _MISSING_NAMED = 6  # missing runs that a footnote names; of more it gives the number
 _FAINT, _BAND = 0.35, 0.15
+_IL_COLOR = "0.6"
 _ABOVE: dict[str, Any] = {
     "xycoords": "axes fraction",
     "textcoords": "offset points",
@@ -111,17 +113,17 @@ def panel_arms(spec: FigureSpec, panel: PanelConfig, frame: pd.DataFrame, table:
     rows = frame[frame["panel"] == panel.label]
     if not is_color_like(spec.plot.rl_color):
         raise InputError("plot", field="rl_color", expected="a colour of matplotlib", got=repr(spec.plot.rl_color))
-    own = rows[rows["method"] == panel.method]
+    own = _own(panel, rows)
     finite = sorted(set(own["m"]) - {RL_ONLY}, key=int)
     styles = [_SOLID if rank % 2 else _DASHED for rank in range(1, len(finite) + 1)]
     lines = [
-        (panel.method, RL_ONLY, RL_NAME, spec.plot.rl_color, _SOLID),
+        ((panel.method, "none", RL_ONLY), RL_NAME, spec.plot.rl_color, _SOLID),
         *(
-            (panel.method, m, f"m = {m}", color, style)
+            ((panel.method, panel.separation, m), f"m = {m}", color, style)
             for m, color, style in zip(finite, _palette(spec.plot, "palette", len(finite)), styles, strict=True)
         ),
         *(
-            (control.method, str(control.m), control.title, color, _DOTTED)
+            (panel.arm_of(control), control.title, color, _DOTTED)
             for control, color in zip(
                 panel.controls, _palette(spec.plot, "control_palette", len(panel.controls)), strict=True
             )
@@ -137,11 +139,17 @@ def panel_arms(spec: FigureSpec, panel: PanelConfig, frame: pd.DataFrame, table:
     rl_updates = _last(rows, RL_UPDATES)
     with_rl = bool((rl_updates != rl_updates.iloc[0]).any())
     arms: list[Arm] = []
-    for method, m, name, color, dashes in lines:
-        of_arm = rows[(rows["method"] == method) & (rows["m"] == m)]
+    for (method, separation, m), name, color, dashes in lines:
+        of_arm = rows[(rows["method"] == method) & (rows["separation"] == separation) & (rows["m"] == str(m))]
         if not of_arm.empty:
-            arms.append(Arm(name, color, dashes, _arm_label(name, m, of_arm, with_rl), of_arm))
+            arms.append(Arm(name, color, dashes, _arm_label(name, str(m), of_arm, with_rl), of_arm))
     return arms
+
+
+def _own(panel: PanelConfig, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the panel's method, without those of its controls."""
+    own = rows[["method", "separation", "m"]].apply(lambda arm: panel.is_own(*arm), axis="columns")
+    return rows[own.astype(bool)]
 
 
 def draw(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> Figure:
@@ -170,6 +178,8 @@ def _draw_panel(axes: Sequence[Axes], spec: FigureSpec, panel: PanelConfig, arms
             ax.set_ylabel(LABELS.get(metric, metric))
         if arms:
             _draw_axes(ax, arms, metric, spec.plot.smoothing)
+            if spec.figure.il_level and metric.startswith("eval/"):
+                ax.axhline(_first(arms[0], metric), color=_IL_COLOR, linewidth=1.0, zorder=1)
         else:
             ax.set(xticks=[], yticks=[])
             ax.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color="0.5")
@@ -192,6 +202,11 @@ def _draw_axes(ax: Axes, arms: Sequence[Arm], metric: str, smoothing: SmoothingC
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.margins(x=0.01)
+
+
+def _first(arm: Arm, metric: str) -> float:
+    """Return the mean over an arm's seeds of the first evaluation, which comes before any update."""
+    return float(np.mean([values[0] for _, values in arm.curves(metric)]))
 
 
 def _draw_arm(ax: Axes, arm: Arm, metric: str, smoothing: SmoothingConfig | None) -> None:
@@ -235,23 +250,23 @@ def _arm_label(name: str, m: str, runs: pd.DataFrame, with_rl: bool) -> str:
 
 def _missing(spec: FigureSpec, panel: PanelConfig, arms: Sequence[Arm]) -> list[PlannedRun]:
     """Return the planned runs of a panel that are not in its arms."""
-    shown = {run for arm in arms for run in zip(*(arm.runs[name] for name in ("method", "m", "seed")), strict=True)}
+    shown = {run for arm in arms for run in zip(*(arm.runs[name] for name in _RUN), strict=True)}
     planned = [run for run in spec.planned if panel.holds(run.task, run.method, run.separation, run.m)]
-    return [run for run in planned if (run.method, str(run.m), run.seed) not in shown]
+    return [run for run in planned if (run.method, run.separation, str(run.m), run.seed) not in shown]
 
 
 def _facts(spec: FigureSpec, panel: PanelConfig, arms: Sequence[Arm]) -> str:
     """Return what a panel's lines rest on, and which of the paper's it lacks."""
     missing = _missing(spec, panel, arms)
     runs = pd.concat([arm.runs for arm in arms])
-    env_steps = _span(runs.groupby(["method", "m", "seed"])["env_steps"].max())
+    env_steps = _span(runs.groupby(_RUN)["env_steps"].max())
     seeds = _span(pd.Series([_n_seeds(arm) for arm in arms]))
     amount = f"{seeds} {'seed' if seeds == '1' else 'seeds'}"
     if missing:
         n_runs = sum(_n_seeds(arm) for arm in arms)
         amount = f"{n_runs} of {n_runs + len(missing)} runs"
     source = "" if panel.source == COMPUTE else f"Published ({panel.source}): "
-    own_m = set(runs[runs["method"] == panel.method]["m"])
+    own_m = set(_own(panel, runs)["m"])
     lacking = [str(m) for m in spec.figure.paper_m if str(m) not in own_m]
     not_run = f"; not run: m = {', '.join(lacking)}" if lacking else ""
     return f"{source}{env_steps} env steps, {amount}, {_span(_last(runs, RL_UPDATES))} RL updates{not_run}"
@@ -268,30 +283,39 @@ def _footnote(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> str:
         labels = [panel.label for panel in published if panel.source == source]
         parts.append(f"Drawn from the published runs of budget {source}: {', '.join(labels)}.")
     if missing:
-        parts.append(f"Missing: {_list_missing(missing)}.")
+        parts.append(f"Missing: {_list_missing(missing, spec.planned)}.")
     if n_seeds == {1}:
         parts.append("One seed, no interval.")
     elif min(n_seeds) < MIN_SEEDS:
         parts.append(f"Thin: each seed, thick: mean (below {MIN_SEEDS} seeds no interval).")
     if max(n_seeds) >= MIN_SEEDS:
         parts.append("Line: interquartile mean, band: 95 % stratified bootstrap interval.")
+    if spec.figure.il_level:
+        parts.append("Grey: imitation alone (first evaluations, before any update).")
     if spec.plot.smoothing is not None:
         parts.append(f"Smoothed (Savitzky-Golay, window {spec.plot.smoothing.window}), faint: raw.")
     return " ".join(parts)
 
 
-def _list_missing(missing: Sequence[PlannedRun]) -> str:
+def _list_missing(missing: Sequence[PlannedRun], planned: Sequence[PlannedRun]) -> str:
+    """Name missing runs, their separation where arms that are planned differ by it alone."""
     if len(missing) > _MISSING_NAMED:
         return f"{len(missing)} of the planned runs"
     arms: dict[str, list[int]] = {}
     for run in missing:
-        arms.setdefault(f"{run.task} {run.method} m = {run.m}", []).append(run.seed)
+        separations = {other.separation for other in planned if _but_separation(other) == _but_separation(run)}
+        separation = f", separation {run.separation}" if len(separations) > 1 else ""
+        arms.setdefault(f"{run.task} {run.method} m = {run.m}{separation}", []).append(run.seed)
     return ", ".join(f"{arm} (seed {', '.join(map(str, seeds))})" for arm, seeds in arms.items())
+
+
+def _but_separation(run: PlannedRun) -> tuple[str, str, str]:
+    return run.task, run.method, str(run.m)
 
 
 def _last(runs: pd.DataFrame, metric: str) -> pd.Series[Any]:
     """Return the final value of a count in every run."""
-    return runs[runs["metric"] == metric].groupby(["method", "m", "seed"])["value"].max()
+    return runs[runs["metric"] == metric].groupby(_RUN)["value"].max()
 
 
 def _span(values: pd.Series[Any]) -> str:

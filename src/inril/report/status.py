@@ -1,7 +1,7 @@
-"""Where every run of a figure stands: read from the runs' folders, which are only read.
+"""Where every run of a figure or comparison stands: read from the runs' folders, which are only read.
 
 waiting       nothing begun
-pre-training  a living process clones the policy that the run starts from; steps are gradient steps then
+pre-training  a living process clones the policy that the run starts from, or that is shown; steps are gradient steps
 running       a living process holds the run's folder
 interrupted   begun, and nobody is at it
 failed        nobody is at it, and its log ends with an error (Snakemake's jobs keep a log, calls by hand none)
@@ -23,11 +23,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from inril import paths
-from inril.config import FinetuneConfig
+from inril.config import FinetuneConfig, PretrainConfig
 from inril.errors import InputError
 from inril.metrics import COLUMNS
-from inril.project import Project, Run, read_yaml, validate
+from inril.project import AnyRun, Pretraining, Project, Run, read_yaml, validate
 from inril.train.run_lock import holder_of
 
 _WINDOW = 5  # checkpoints that the speed is measured over
@@ -49,7 +48,7 @@ class State(StrEnum):
 class Row(NamedTuple):
     """Where one run stands; None is unknown."""
 
-    run: Run
+    run: AnyRun
     state: State
     steps: int
     total: int
@@ -90,7 +89,10 @@ def figure_status(project: Project, figure: str, results: Path) -> list[Row]:
     Raises:
         InputError: there is no such figure.
     """
-    return [_row(project, run, results) for run in project.runs(figure)]
+    return [
+        _pretraining_row(project, run, results) if isinstance(run, Pretraining) else _row(project, run, results)
+        for run in project.runs(figure)
+    ]
 
 
 def time_left(rows: Sequence[Row]) -> float | None:
@@ -107,7 +109,7 @@ def time_left(rows: Sequence[Row]) -> float | None:
 
 def _row(project: Project, run: Run, results: Path) -> Row:
     config = project.finetune(*run)
-    folder = results / paths.finetune(project.budget_name, *run)
+    folder = results / run.folder(project.budget_name)
     found = _look(folder)
     if found.state is State.WAITING:
         return _before(project, run, config, results)
@@ -133,19 +135,27 @@ def _row(project: Project, run: Run, results: Path) -> Row:
 def _before(project: Project, run: Run, config: FinetuneConfig, results: Path) -> Row:
     """Look at the pre-training of a run that has not begun."""
     nothing = Row(run, State.WAITING, 0, config.env_steps, config.env_steps)
-    folder = results / paths.pretrain(project.budget_name, run.task, config.policy_name, run.seed)
-    found = _look(folder)
-    if found.state in (State.WAITING, State.FINISHED):
+    before = _pretraining_row(project, Pretraining(run.task, config.policy_name, run.seed), results)
+    if before.state in (State.WAITING, State.FINISHED):
         return nothing
+    if before.state is not State.PRETRAINING:
+        return nothing._replace(note=f"pre-training {before.state}: {before.note}".removesuffix(": "))
+    return before._replace(run=run, left=nothing.left)
+
+
+def _pretraining_row(project: Project, run: Pretraining, results: Path) -> Row:
+    """Look at a pre-training; what is left of it is no environment steps."""
+    config = project.pretrain(*run)
+    folder = results / run.folder(project.budget_name)
+    found = _look(folder)
+    steps, total = max((fact.itr for fact in found.facts), default=0), config.optim.max_steps
+    note = "; ".join(filter(None, (found.note, _other_settings(folder, config))))
     if found.state is not State.RUNNING:
-        return nothing._replace(note=f"pre-training {found.state}: {found.note}".removesuffix(": "))
-    cloning = project.pretrain(run.task, config.policy_name, run.seed)
-    steps = max((fact.itr for fact in found.facts), default=0)
-    speed = _pretrain_speed(folder, cloning.plateau.check_every)
-    eta = _eta(cloning.optim.max_steps - steps, speed, folder)
-    return nothing._replace(
-        state=State.PRETRAINING, steps=steps, total=cloning.optim.max_steps, speed=speed, eta_s=eta, note=found.note
-    )
+        # The plateau rule may have ended it early.
+        return Row(run, found.state, total if found.state is State.FINISHED else steps, total, 0, note=note)
+    speed = _pretrain_speed(folder, config.plateau.check_every)
+    eta = _eta(total - steps, speed, folder)
+    return Row(run, State.PRETRAINING, steps, total, 0, speed, eta, note=note)
 
 
 def _look(folder: Path) -> _Folder:
@@ -209,11 +219,11 @@ def _failure(log: Path) -> str:
     return ""
 
 
-def _other_settings(folder: Path, config: FinetuneConfig) -> str:
+def _other_settings(folder: Path, config: FinetuneConfig | PretrainConfig) -> str:
     """Return a note if a run got other settings than it would get now."""
     path = folder / "config.yaml"
     try:
-        same = not path.exists() or validate(FinetuneConfig, [(path, read_yaml(path))]) == config
+        same = not path.exists() or validate(type(config), [(path, read_yaml(path))]) == config
     except InputError:
         same = False
     return "" if same else "config.yaml differs from the settings as they are now"

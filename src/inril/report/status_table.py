@@ -1,4 +1,4 @@
-"""Shows where the runs of a figure stand as a table in the terminal, once or kept up to date."""
+"""Shows where the runs of a figure or comparison stand as a table in the terminal, once or kept up to date."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from inril.project import Project, Run
+from inril.project import AnyRun, Pretraining, Project
 from inril.report.status import Row, State, figure_status, time_left
 
 REFRESH_S = 5.0
@@ -90,7 +90,7 @@ def _with_columns(columns: Sequence[str], rows: Sequence[Row]) -> Table:
 
 def _notes(rows: Sequence[Row]) -> list[Text]:
     """Return each note once, with the run or the number of runs that it is about."""
-    runs: dict[str, list[Run]] = defaultdict(list)
+    runs: dict[str, list[AnyRun]] = defaultdict(list)
     for row in rows:
         if row.note:
             runs[row.note].append(row.run)
@@ -99,13 +99,22 @@ def _notes(rows: Sequence[Row]) -> list[Text]:
     ]
 
 
-def _name(run: Run) -> str:
-    m = "RL only" if run.m == "inf" else f"m {run.m}"
-    return f"{run.task}, {_method(run)}, {m}, seed {run.seed}"
+def _name(run: AnyRun) -> str:
+    m = _m(run)
+    parts = (run.task, _method(run), f"m {m}" if m.isdecimal() else m, f"seed {run.seed}")
+    return ", ".join(filter(None, parts))
 
 
-def _method(run: Run) -> str:
+def _method(run: AnyRun) -> str:
+    if isinstance(run, Pretraining):
+        return f"{run.policy}, pre-trained"
     return run.method if run.m == "inf" else f"{run.method}, {run.separation}"
+
+
+def _m(run: AnyRun) -> str:
+    if isinstance(run, Pretraining):
+        return ""
+    return "RL only" if run.m == "inf" else str(run.m)
 
 
 def _done(row: Row) -> float:
@@ -119,7 +128,7 @@ def _duration(seconds: float) -> str:
 _COLUMNS: dict[str, Callable[[Row], RenderableType]] = {
     "task": lambda row: row.run.task,
     "method": lambda row: _method(row.run),
-    "m": lambda row: "RL only" if row.run.m == "inf" else str(row.run.m),
+    "m": lambda row: _m(row.run),
     "seed": lambda row: str(row.run.seed),
     "state": lambda row: Text(row.state, _STYLES[row.state]),
     "": lambda row: ProgressBar(total=1.0, completed=_done(row), width=8, complete_style=_STYLES[row.state]),

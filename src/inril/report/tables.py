@@ -22,7 +22,7 @@ _LATEX = {letter: f"\\{letter}" for letter in "%&_#"} | {"–": "--", "→": r"$
 Row = Sequence[str]
 
 
-def write_table(table: pd.DataFrame, header: Row, rows: Sequence[Row], out: Sequence[Path]) -> None:
+def write_table(table: pd.DataFrame, header: Row, rows: Sequence[Row], out: Sequence[Path], note: str = "") -> None:
     """Write a table in several formats.
 
     Args:
@@ -30,6 +30,7 @@ def write_table(table: pd.DataFrame, header: Row, rows: Sequence[Row], out: Sequ
         header: titles of the columns that people see.
         rows: their cells, one per title.
         out: files to write, .csv, .html, .md or .tex by suffix.
+        note: text for people below the table.
 
     Raises:
         InputError: another suffix; nothing was written to that file.
@@ -38,35 +39,37 @@ def write_table(table: pd.DataFrame, header: Row, rows: Sequence[Row], out: Sequ
         if path.suffix == ".csv":
             text = table.to_csv(index=False)
         elif path.suffix == ".md":
-            text = _markdown(header, rows)
+            text = _markdown(header, rows, note)
         elif path.suffix == ".html":
-            text = _html(header, rows)
+            text = _html(header, rows, note)
         elif path.suffix == ".tex":
-            text = _latex(header, rows)
+            text = _latex(header, rows, note)
         else:
             raise InputError(path, expected="a file name ending in .csv, .html, .md or .tex", got=path.suffix)
         write_atomically(path, text.encode())
 
 
-def _markdown(header: Row, rows: Sequence[Row]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ("---",) * len(header), *rows))
+def _markdown(header: Row, rows: Sequence[Row], note: str) -> str:
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in (header, ("---",) * len(header), *rows))
+    return lines + (f"\n{note}\n" if note else "")
 
 
-def _html(header: Row, rows: Sequence[Row]) -> str:
+def _html(header: Row, rows: Sequence[Row], note: str) -> str:
     """Return a page that needs nothing else."""
     body = "".join(_html_row("td", row) for row in rows)
     return (
         f'<!DOCTYPE html>\n<meta charset="utf-8">\n<style>{_STYLE}</style>\n'
         f"<table>\n<thead>\n{_html_row('th', header)}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"
-    )
+    ) + (f"<p>{escape(note)}</p>\n" if note else "")
 
 
-def _latex(header: Row, rows: Sequence[Row]) -> str:
+def _latex(header: Row, rows: Sequence[Row], note: str) -> str:
     """Return a tabular for the booktabs package."""
     lines = (" & ".join(map(_latex_text, row)) + r" \\" for row in rows)
     titles = " & ".join(map(_latex_text, header)) + r" \\"
+    below = [rf"\par\smallskip {_latex_text(note)}"] if note else []
     begin = rf"\begin{{tabular}}{{{'l' * len(header)}}}"
-    return "\n".join((begin, r"\toprule", titles, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""))
+    return "\n".join((begin, r"\toprule", titles, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", *below, ""))
 
 
 def _latex_text(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inril.policies.diffusion import Denoiser
+from inril.policies.denoiser import Denoiser
 from inril.policies.schedule import NoiseSchedule
 
 

@@ -9,7 +9,8 @@ from torch.distributions import Normal
 
 from inril.algos.dppo import DiffusionHead
 from inril.algos.ppo_loss import clipped_surrogate
-from inril.policies.diffusion import Denoiser, DiffusionPolicy, denoising_loss, draw_noise
+from inril.policies.denoiser import Denoiser
+from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise
 
 MakeHead = Callable[..., DiffusionHead]
 

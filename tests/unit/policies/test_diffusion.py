@@ -12,16 +12,16 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from inril.config import DiffusionConfig, TaskSpec
+from inril.policies.denoiser import sinusoidal_embedding
 from inril.policies.diffusion import (
-    Denoiser,
     DiffusionPolicy,
     chain_logprob,
     chain_noise,
     denoising_loss,
     draw_noise,
     evaluation_std,
+    make_denoiser,
     sample_chain,
-    sinusoidal_embedding,
     training_std,
 )
 from inril.policies.schedule import NoiseSchedule
@@ -61,7 +61,7 @@ def stream(seed: int) -> torch.Generator:
 def test_networks_have_the_references_number_of_parameters(task: str, n_parameters: int) -> None:
     settings = Project(CONFIG, read_yaml(CONFIG / "config.yaml") | {"budget": "paper"}).pretrain(task, "diffusion", 0)
     assert isinstance(settings.policy, DiffusionConfig)
-    denoiser = Denoiser(settings.policy, settings.task, settings.horizon_steps)
+    denoiser = make_denoiser(settings.policy, settings.task, settings.horizon_steps)
     assert sum(parameter.numel() for parameter in denoiser.parameters()) == n_parameters
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inril.config import DiffusionConfig, GaussianConfig, TaskSpec
+from inril.config import DiffusionConfig, GaussianConfig, TaskSpec, UNetConfig
 from inril.errors import InputError
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.tensor_file import write_tensors
@@ -13,8 +13,10 @@ from inril.tensor_file import write_tensors
 
 @pytest.fixture
 def specs(task: TaskSpec, diffusion_config: DiffusionConfig, gaussian_config: GaussianConfig) -> dict[str, PolicySpec]:
+    unet = diffusion_config.model_copy(update={"network": UNetConfig(kind="unet", widths=(8, 16))})
     return {
         "diffusion": PolicySpec(task=task, policy=diffusion_config, horizon_steps=3),
+        "unet": PolicySpec(task=task, policy=unet, horizon_steps=4),
         "gaussian": PolicySpec(task=task, policy=gaussian_config, horizon_steps=3),
     }
 
@@ -28,7 +30,7 @@ def message(path: Path, task: TaskSpec) -> str:
     return text.replace(str(path), "FILE")
 
 
-@pytest.mark.parametrize("kind", ["diffusion", "gaussian"])
+@pytest.mark.parametrize("kind", ["diffusion", "unet", "gaussian"])
 def test_policy_comes_back_and_acts_the_same(
     tmp_path: Path, task: TaskSpec, specs: dict[str, PolicySpec], kind: str
 ) -> None:
@@ -64,6 +66,9 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, task: TaskSpec, sp
     text = message(path, task)
     assert text.startswith("FILE: spec.horizon_steps: expected")
     assert text.endswith("got 'many'")
+    spec = specs["unet"].model_dump(mode="json") | {"horizon_steps": 5}
+    write_tensors(path, "policy", specs["unet"].build().state_dict(), {"spec": spec})
+    assert "horizon_steps to be a multiple of 2 for a U-Net of 2 levels" in message(path, task)
     write_tensors(path, "policy", {}, {})
     assert message(path, task).startswith("FILE: spec: expected")
 

@@ -138,14 +138,26 @@ def test_steps_are_saved_to_the_level_at_which_rl_only_ended() -> None:
     assert found["C3"].verdict == "not reached by every seed"
 
 
-def write_run(folder: Path, m: str, seed: int, method: str = "dppo") -> Path:
-    run = {"task": "hopper", "method": method, "separation": "none" if m == "inf" else "surgery", "m": m, "seed": seed}
+def test_separation_is_judged_on_the_same_m() -> None:
+    setting = claims.Setting(
+        "hopper", "dppo", "return", {"inf": arm(2000, 0.1), "10": arm(3000, 0.1), "5": arm(3000, 0.1)}, {},
+        {"10": arm(2500, 0.1)},
+    )  # fmt: skip
+    (found,) = (finding for finding in claims.examine(setting) if finding.claim == "C17")
+    assert (found.m, found.verdict) == ("10", "supported")
+    assert found.measure == "final return, relative to no separation"
+    assert found.estimate == pytest.approx(np.mean([(3000 + seed) / (2500 + seed) - 1 for seed in SEEDS]))
+
+
+def write_run(folder: Path, m: str, seed: int, method: str = "dppo", separation: str = "surgery") -> Path:
+    separation = "none" if m == "inf" else separation
+    run = {"task": "hopper", "method": method, "separation": separation, "m": m, "seed": seed}
     rows = [
         run | {"itr": itr, "env_steps": 100 * itr, "split": split, "metric": metric, "value": 1 + itr + seed}
         for itr in range(4)
         for split, metric in METRICS
     ]
-    path = folder / f"{method}-{m}-{seed}.csv"
+    path = folder / f"{method}-{separation}-{m}-{seed}.csv"
     pd.DataFrame(rows, columns=list(RUN_COLUMNS)).to_csv(path, index=False)
     return path
 
@@ -167,6 +179,18 @@ def test_controls_stand_with_the_method_that_they_are_based_on(tmp_path: Path) -
         ("idql", ("idql_frozen", "inf")),
         ("dppo", ("dppo_noise", "inf")),
     }
+
+
+def test_runs_without_separation_stand_beside_those_with(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, m, 0) for m in ("inf", "10")]
+    unseparated = write_run(tmp_path, "10", 0, separation="none")
+    (setting,) = claims.read_settings([*runs, unseparated])
+    assert (set(setting.arms), set(setting.unseparated)) == ({"inf", "10"}, {"10"})
+    (setting,) = claims.read_settings([runs[0], unseparated])
+    assert (set(setting.arms), set(setting.unseparated)) == ({"inf", "10"}, set())
+    message = "--metrics: hopper, dppo: expected one separation, besides none, got network, surgery"
+    with pytest.raises(InputError, match=message):
+        claims.read_settings([*runs, write_run(tmp_path, "5", 0, separation="network")])
 
 
 def test_without_rl_only_there_is_nothing_to_compare_with(tmp_path: Path) -> None:

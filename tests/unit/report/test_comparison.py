@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from inril.config import ComparisonColumn, ComparisonRow, ComparisonSpec
+from inril.config import ComparisonColumn, ComparisonRow, ComparisonSpec, PolicyColumn
 from inril.errors import InputError
 from inril.report import comparison
 from inril.report.aggregate import RUN_COLUMNS
@@ -82,6 +82,55 @@ def test_rows_of_another_budget_come_from_its_published_table(tmp_path: Path) ->
     again = LIFT.model_copy(update={"source": "mine"})
     comparison.run(spec(again), [], published.parent, [tmp_path / "again.csv"])
     assert set(pd.read_csv(tmp_path / "again.csv").source) == {"not run"}
+
+
+POLICIES = (PolicyColumn(title="Gaussian", policy="gaussian"), PolicyColumn(title="DP", policy="diffusion"))
+
+
+def write_pretraining(folder: Path, task: str, policy: str, seed: int, successes: list[float]) -> Path:
+    run = {"task": task, "method": policy, "separation": "", "m": "", "seed": seed, "env_steps": 0}
+    rows = [run | {"itr": 500, "split": "train", "metric": "select_success", "value": 1.0}]
+    for value in successes:
+        rows += [run | {"itr": 400, "split": "report", "metric": "episode_return", "value": 2 * value}]
+        rows += [run | {"itr": 400, "split": "report", "metric": "episode_success", "value": value}]
+    path = folder / f"{task}-{policy}-{seed}.csv"
+    pd.DataFrame(rows, columns=list(RUN_COLUMNS)).to_csv(path, index=False)
+    return path
+
+
+def test_pre_trained_policies_are_compared_on_their_report_episodes(tmp_path: Path) -> None:
+    lift = LIFT.model_copy(update={"paper": (0.38, None)})
+    table1 = ComparisonSpec(name="table1", columns=POLICIES, rows=(lift,), note="50 % of it & more.")
+    runs = [write_pretraining(tmp_path, "lift", "diffusion", seed, [1, 0, 0, 0]) for seed in (0, 1, 2)]
+    out = [tmp_path / f"table1.{suffix}" for suffix in ("csv", "md", "tex", "html")]
+    comparison.run(table1, runs, tmp_path, out)
+    table = pd.read_csv(out[0]).set_index("column")
+    cell = table.loc["DP"]
+    assert (cell.method, cell.seeds, cell.episodes, cell.final) == ("diffusion", 3, 12, 0.25)
+    assert cell.final_low < 0.25 < cell.final_high
+    assert table.loc["Gaussian"].source == "not run"
+    text = out[1].read_text()
+    lines = text.splitlines()
+    assert lines[0] == "| task | level | Gaussian | DP |"
+    assert re.match(r"\| Lift, success \| pre-trained \| – \| 25\.0 % \[.*\] \|", lines[2])
+    assert lines[3] == "|  | obtained | not run | 3 × 4 episodes |"
+    assert lines[4] == "|  | paper | 38.0 % | – |"
+    assert text.endswith("|\n\n50 % of it & more.\n")
+    assert r"50 \% of it \& more." in out[2].read_text()
+    assert "<p>50 % of it &amp; more.</p>" in out[3].read_text()
+    published = tmp_path / "published" / "workstation"
+    published.mkdir(parents=True)
+    out[0].rename(published / "table1.csv")
+    elsewhere = lift.model_copy(update={"source": "workstation"})
+    comparison.run(table1.model_copy(update={"rows": (elsewhere,)}), [], published.parent, [out[1]])
+    assert "| not run | 3 × 4 episodes, published (workstation) |" in out[1].read_text()
+
+
+def test_pre_training_of_another_policy_is_refused(tmp_path: Path) -> None:
+    stray = write_pretraining(tmp_path, "lift", "unet", 0, [1.0])
+    table1 = ComparisonSpec(name="table1", columns=POLICIES, rows=(LIFT.model_copy(update={"paper": (None, None)}),))
+    with pytest.raises(InputError, match="expected a run of a cell of table1, got task lift, method unet"):
+        comparison.run(table1, [stray], tmp_path, [tmp_path / "x.csv"])
 
 
 def test_runs_of_no_cell_and_twins_are_refused(tmp_path: Path) -> None:

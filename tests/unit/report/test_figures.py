@@ -203,3 +203,42 @@ def test_controls_are_lines_of_their_own(write_run: WriteRun, figure_config: Fig
     figure = drawn(FigureSpec(budget="smoke", figure=config), table)
     assert "RL only\nm = 10 (10 IL)\nnoise (10 IL)" in texts(figure)
     assert len({line.get_color() for line in figure.axes[0].lines}) == 3
+
+
+def test_lines_of_two_separations_stand_in_one_panel(
+    write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path
+) -> None:
+    control = Control(method="dppo", m=10, separation="none", title="no separation")
+    panel = figure_config.panels[0].model_copy(update={"controls": (control,)})
+    config = figure_config.model_copy(update={"panels": (panel,), "paper_m": (10, 20)})
+    runs = [write_run("inf"), write_run("10"), write_run("10", separation="none", offset=100.0, seed=1)]
+    table = tmp_path / "fig.csv"
+    aggregate.run(config.table("fig"), runs, tmp_path, table)
+    plan = planned((10, 0), (10, 1)) + planned((10, 0), (10, 1), separation="none")
+    plan += planned(("inf", 0), separation="none")
+    figure = drawn(FigureSpec(budget="smoke", figure=config, planned=plan), table)
+    text = texts(figure).replace("\n", " ")
+    assert "RL only m = 10 (10 IL) no separation (10 IL)" in text
+    assert "3 of 5 runs" in text
+    assert "not run: m = 20" in text
+    missing = "hopper dppo m = 10, separation surgery (seed 1), hopper dppo m = 10, separation none (seed 0)."
+    assert missing in text
+    ends = {line.get_color(): line.get_ydata()[-1] for line in figure.axes[0].lines}
+    assert sorted(ends.values()) == [1050, 1050, 1150]  # of seeds 0, 0 and 1
+    with pytest.raises(InputError, match="separation surgery or none"):
+        aggregate.run(config.table("fig"), [write_run("5", separation="none")], tmp_path, table)
+
+
+def test_level_of_imitation_alone_is_that_before_fine_tuning(
+    write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path
+) -> None:
+    config = figure_config.model_copy(update={"il_level": True})
+    table = tmp_path / "fig.csv"
+    runs = [write_run(m, seed, offset=4.0) for m in ("inf", "2") for seed in (0, 1)]
+    aggregate.run(config.table("fig"), runs, tmp_path, table)
+    figure = drawn(FigureSpec(budget="smoke", figure=config), table)
+    returns, il_loss = figure.axes
+    levels = [line for line in returns.lines if line.get_color() == "0.6"]
+    assert [list(line.get_ydata()) for line in levels] == [[1002.0, 1002.0]]
+    assert len(returns.lines) == len(il_loss.lines) + 1
+    assert "Grey: imitation alone (first evaluations, before any update)." in texts(figure).replace("\n", " ")

@@ -1,0 +1,31 @@
+"""Films: what a policy does, seen. Made only when they are asked for, since rendering needs OpenGL.
+
+In: a pre-trained or fine-tuned policy.
+Out: results/<budget>/films/<film>.pdf (strips of frames, times of all episodes) and .gif.
+"""
+
+
+rule film:
+    """Show a success and a failure of one policy."""
+    input:
+        film_policy,
+    output:
+        pdf=paths.film("{budget}", "{film}", "pdf"),
+        gif=paths.film("{budget}", "{film}", "gif"),
+    log:
+        "results/{budget}/films/{film}.log",
+    conda:
+        "../environment.yml"
+    threads: THREADS
+    resources:
+        device=EXECUTION.device,
+        sim_threads=EXECUTION.sim_threads,
+        mem_mb=growing(2500),
+        gpu=GPUS,
+        runtime=60,
+    params:
+        config=lambda w: project(w.budget).film(w.film).model_dump_json(),
+        numerics=versions("evaluate"),
+    shell:
+        "python -m inril film --config {params.config:q} --policy {input:q} --out {output.pdf:q} --gif {output.gif:q} "
+        "--device {resources.device} --sim-threads {resources.sim_threads} &> {log:q}"

@@ -1,0 +1,98 @@
+"""What a denoiser is, and the one that is a multilayer perceptron."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inril.config import DiffusionConfig, NetworkConfig, TaskSpec
+from inril.policies.mlp import MLP
+
+# Maps noisy chunks (B, Tp, Da) and rows of the time table, (B, time_dim) or one for all (1, time_dim), to the noise.
+Predict = Callable[[Tensor, Tensor], Tensor]
+
+
+def sinusoidal_embedding(t: Tensor, dim: int) -> Tensor:
+    """Embed integer times (B,) as sines and cosines (B, dim) of geometric frequencies."""
+    half = dim // 2
+    frequency = torch.exp(-math.log(10_000.0) / (half - 1) * torch.arange(half, device=t.device))
+    angle = t[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+class Denoiser(nn.Module):
+    """Noise prediction network: embeds denoising steps; subclasses say what is made of them in `given`.
+
+    Args:
+        config: number of denoising steps and size of their embedding.
+        expansion: width of the embedding's hidden layer, in multiples of its size.
+    """
+
+    def __init__(self, config: DiffusionConfig, expansion: int) -> None:
+        super().__init__()
+        self.time_in = nn.Linear(config.time_dim, expansion * config.time_dim)
+        self.time_out = nn.Linear(expansion * config.time_dim, config.time_dim)
+        times = sinusoidal_embedding(torch.arange(config.denoising_steps), config.time_dim)
+        self.register_buffer("times", times, persistent=False)
+
+    def time_table(self) -> Tensor:
+        """Return the time embedding (K, time_dim) of every denoising index: K rows in place of one per sample."""
+        return self.time_out(F.mish(self.time_in(self.times)))  # type: ignore[no-any-return]
+
+    def given(self, obs: Tensor) -> Predict:
+        """Return the prediction for several calls with the weights as they are: what hangs on `obs` alone is done.
+
+        Args:
+            obs: (B, Do) normalised.
+        """
+        raise NotImplementedError
+
+    def forward(self, chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
+        """Predict the noise.
+
+        Args:
+            chunk: (B, Tp, Da) noisy chunk.
+            time: (B, time_dim) rows of the time table.
+            obs: (B, Do) normalised observation.
+
+        Returns:
+            (B, Tp, Da) predicted noise.
+        """
+        return self.given(obs)(chunk, time)
+
+
+class MLPDenoiser(Denoiser):
+    """Multilayer perceptron over [noisy chunk, time embedding, observation or its encoding].
+
+    Args:
+        config: sizes.
+        network: widths and activation.
+        task: dimensions of observation and action.
+        horizon_steps: Tp.
+    """
+
+    def __init__(self, config: DiffusionConfig, network: NetworkConfig, task: TaskSpec, horizon_steps: int) -> None:
+        super().__init__(config, expansion=2)
+        chunk_dim = horizon_steps * task.action_dim
+        seen_dim = task.obs_dim
+        self.obs_encoder: MLP | None = None
+        if config.obs_encoder is not None:
+            hidden, seen_dim = config.obs_encoder
+            layers = NetworkConfig(widths=(hidden,), activation=network.activation, residual=False)
+            self.obs_encoder = MLP(layers, task.obs_dim, seen_dim)
+        self.mlp = MLP(network, chunk_dim + config.time_dim + seen_dim, chunk_dim)
+
+    def given(self, obs: Tensor) -> Predict:
+        """Fold the network and encode the observation once."""
+        mlp = self.mlp.prepared()
+        seen = obs if self.obs_encoder is None else self.obs_encoder(obs)
+
+        def predict(chunk: Tensor, time: Tensor) -> Tensor:
+            rows = time.expand(len(chunk), -1)
+            return mlp(torch.cat([chunk.flatten(1), rows, seen], dim=1)).view_as(chunk)
+
+        return predict

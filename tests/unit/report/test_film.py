@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from PIL import Image
+
+from inril.config import DiffusionConfig, FilmSpec, NetworkConfig
+from inril.errors import InputError
+from inril.policies.files import PolicySpec, save_policy
+from inril.project import Project, read_yaml
+from inril.report import film
+
+CONFIG = Path(__file__).parents[3] / "config"
+SPEC = FilmSpec(title="Lift", subject="Budget: smoke, dppo", seed=0, frames=3, episodes=4, max_episodes=8)
+
+
+def clip(outcome: str, n_frames: int) -> film.Clip:
+    frames = [(0.1 * i, Image.new("RGB", (240, 240), (40 * i, 0, 0))) for i in range(n_frames)]
+    return film.Clip(outcome, frames[:3], frames)
+
+
+@pytest.fixture
+def durations() -> film.Durations:
+    return film.Durations([True, False, False, False, True, False], [1.5, 2.0, 2.0, 2.0, 0.7, 2.0])
+
+
+def test_figure_says_what_is_shown_and_what_it_rests_on(durations: film.Durations) -> None:
+    figure = film.draw(SPEC, [clip("success", 3), clip("failure", 4)], durations, "success")
+    *strips, histogram = figure.axes
+    assert [ax.get_title() for ax in strips] == ["0.0 s", "0.1 s", "0.2 s"] * 2
+    assert [ax.get_ylabel() for ax in strips] == ["success", "", "", "failure", "", ""]
+    assert histogram.get_title() == "2 of 6 episodes"
+    assert histogram.get_xlabel() == "Completion time (s)"
+    assert sum(bar.get_height() for bar in histogram.patches) == 2
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert note == (
+        "Budget: smoke, dppo. 6 episodes, success: 33.3 % [9.7, 70.0] (95 % Wilson interval). 4 at a time until both "
+        "outcomes were seen, at most 8. Shown: the first episode of each outcome (success, failure)."
+    )
+    plt.close(figure)
+
+
+def test_without_success_no_time_is_counted_as_one() -> None:
+    figure = film.draw(SPEC, [clip("failure", 3)], film.Durations([False] * 4, [2.0] * 4), "success")
+    assert figure.axes[-1].get_title() == "0 of 4 episodes"
+    assert "at a time" not in figure.get_supxlabel()
+    plt.close(figure)
+
+
+def test_where_there_is_no_success_all_lengths_are_counted() -> None:
+    figure = film.draw(SPEC, [clip("ended early", 3)], film.Durations([False, True], [0.5, 2.0]), "return")
+    histogram = figure.axes[-1]
+    assert (histogram.get_title(), histogram.get_xlabel()) == ("2 of 2 episodes", "Length of the episode (s)")
+    assert "time limit reached: 50.0 %" in figure.get_supxlabel()
+    plt.close(figure)
+
+
+def test_animation_shows_all_frames_at_their_own_speed() -> None:
+    animation = Image.open(io.BytesIO(film.animate([clip("success", 3), clip("failure", 5)], hz=20)))
+    assert (animation.n_frames, animation.size) == (5, (480, 240))  # type: ignore[attr-defined]
+    assert animation.info["duration"] == 100
+    animation.seek(4)
+    right, left = (animation.convert("RGB").getpixel((x, 200)) for x in (400, 100))
+    assert right == (160, 0, 0)
+    assert left == (80, 0, 0)  # the shorter one stands still at its end
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy for Hopper that has learned nothing."""
+    task = Project(CONFIG, read_yaml(CONFIG / "config.yaml")).demos("hopper").task
+    network = NetworkConfig(widths=(8, 8, 8), activation="mish")
+    config = DiffusionConfig(network=network, time_dim=6, denoising_steps=2)
+    torch.manual_seed(0)
+    spec = PolicySpec(task=task.model_copy(update={"max_episode_steps": 30}), policy=config, horizon_steps=4)
+    save_policy(tmp_path / "policy.safetensors", spec, spec.build().state_dict(), {})
+    return tmp_path / "policy.safetensors"
+
+
+def test_unknown_formats_are_refused(policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a file name ending in \.pdf or \.png, got '\.svg'"):
+        film.run(SPEC, policy, tmp_path / "film.svg")
+    with pytest.raises(InputError, match=r"a file name ending in \.gif, got '\.mp4'"):
+        film.run(SPEC, policy, tmp_path / "film.pdf", tmp_path / "film.mp4")
+
+
+@pytest.mark.slow
+def test_command_films_a_policy(policy: Path, tmp_path: Path) -> None:
+    # Processes of their own: MuJoCo chooses its OpenGL backend at import.
+    made = []
+    for name in ("one", "two"):
+        files = [tmp_path / f"{name}.{suffix}" for suffix in ("pdf", "gif")]
+        command = ["film", "--config", SPEC.model_dump_json(), "--policy", str(policy), "--out", str(files[0])]
+        child = subprocess.run(
+            [sys.executable, "-m", "inril", *command, "--gif", str(files[1])],
+            env={"MUJOCO_GL": "egl", **os.environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if "OpenGL" in child.stderr or "MUJOCO_GL" in child.stderr:
+            pytest.skip(child.stderr.strip().splitlines()[-1])
+        assert child.returncode == 0, child.stderr
+        made.append([file.read_bytes() for file in files])
+    assert made[0] == made[1]
+    assert made[0][0].startswith(b"%PDF")
+    with Image.open(tmp_path / "one.gif") as animation:
+        assert animation.n_frames > 1  # type: ignore[attr-defined]
+        first = animation.convert("L")
+    low, high = first.getextrema()
+    assert high - low > 100  # the robot stands before a checkered floor
+
+
+def test_films_are_of_runs_of_the_configuration() -> None:
+    films = {
+        "a": {"title": "A", "task": "hopper", "policy": "diffusion", "seed": 3},
+        "b": {"title": "B", "task": "hopper", "method": "dppo", "m": 10},
+        "c": {"title": "C", "task": "hopper", "method": "dppo"},
+    }
+    project = Project(CONFIG, read_yaml(CONFIG / "config.yaml") | {"budget": "laptop", "films": films})
+    project.check()
+    assert [str(project.film_run(name).folder("laptop")) for name in films] == [
+        "results/laptop/pretrain/hopper/diffusion/seed3",
+        "results/laptop/finetune/hopper/dppo/surgery/m10/seed0",
+        "results/laptop/finetune/hopper/dppo/none/minf/seed0",
+    ]
+    assert [project.film(name).subject for name in films] == [
+        "Budget: laptop, pre-trained policy diffusion, training seed 3",
+        "Budget: laptop, dppo, surgery, m = 10, training seed 0",
+        "Budget: laptop, dppo, RL only, training seed 0",
+    ]
+    assert json.loads(project.film("a").model_dump_json()) == {
+        "title": "A", "subject": project.film("a").subject, "seed": 3, "frames": 6, "episodes": 50, "max_episodes": 200,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"task": "hoper"}, "films.x.task: expected one of can, "),
+        ({"policy": "unet"}, "films.x.policy: expected one of diffusion, gaussian, gaussian_chunk, got 'unet'"),
+        ({"method": "dppo"}, "films.x: expected either a policy or a method"),
+        ({"policy": None}, "films.x: expected either a policy or a method"),
+        ({"frames": 1}, "films.x.frames: expected greater than or equal to 2, got 1"),
+    ],
+)
+def test_bad_films_are_refused(changed: dict[str, object], message: str) -> None:
+    entry = {"title": "X", "task": "hopper", "policy": "diffusion"} | changed
+    with pytest.raises(InputError, match=message):
+        Project(CONFIG, read_yaml(CONFIG / "config.yaml") | {"films": {"x": entry}}).check()
