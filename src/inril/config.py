@@ -177,6 +177,15 @@ class DiffusionConfig(Model):
     obs_encoder: tuple[PositiveInt, PositiveInt] | None = later(
         None, description="hidden and output width of a network that encodes the observation first"
     )
+    ddim_steps: PositiveInt | None = later(
+        None, description="of DDIM, wherever the pre-trained policy itself acts; null runs the whole chain"
+    )
+
+    @model_validator(mode="after")
+    def _check_ddim(self) -> DiffusionConfig:
+        if self.ddim_steps is not None and self.ddim_steps > self.denoising_steps:
+            raise ValueError(f"ddim_steps of at most the {self.denoising_steps} denoising_steps")
+        return self
 
 
 class GaussianConfig(Model):
