@@ -43,13 +43,25 @@ class Evaluation(NamedTuple):
             yield {"episode_return": float(episode_return), **solved}
 
 
+class Memory(Protocol):
+    """What a policy remembers of running episodes."""
+
+    def start(self, n_envs: int) -> None:
+        """Forget everything; from now on there are so many environments."""
+
+    def drop(self, ended: BoolArray) -> None:
+        """Forget the episodes that ended, (E,)."""
+
+
 class Actor(Protocol):
     """A policy in torch."""
 
-    normalizer: Normalizer
+    @property
+    def normalizer(self) -> Normalizer:
+        """Its normaliser."""
 
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
-        """Map raw observations (E, Do) to raw chunks (E, Tp, Da)."""
+        """Map raw observations (E, Do) to raw chunks (E, Ta, Da)."""
 
 
 def acting(policy: Actor) -> Act:
@@ -64,7 +76,14 @@ def acting(policy: Actor) -> Act:
 
 
 def evaluate(
-    act: Act, task: TaskSpec, act_steps: int, n_episodes: int, seed: int, n_envs: int = 50, threads: int = 1
+    act: Act,
+    task: TaskSpec,
+    act_steps: int,
+    n_episodes: int,
+    seed: int,
+    n_envs: int = 50,
+    threads: int = 1,
+    memory: Memory | None = None,
 ) -> Evaluation:
     """Run whole episodes.
 
@@ -78,6 +97,7 @@ def evaluate(
         seed: of environments and noise.
         n_envs: E, at most; lowered to `n_episodes`.
         threads: of the simulator.
+        memory: of a policy that has one.
     """
     n_envs = min(n_envs, n_episodes)
     rounds = -(-n_episodes // n_envs)
@@ -86,14 +106,19 @@ def evaluate(
     results = []
     try:
         for i in range(rounds):
-            results.append(_first_episodes(act, env.reset(subseed(seed, "eval_env", i)), env, generator))
+            obs = env.reset(subseed(seed, "eval_env", i))
+            if memory is not None:
+                memory.start(n_envs)
+            results.append(_first_episodes(act, obs, env, generator, memory))
     finally:
         env.close()
     returns, lengths, successes = (np.concatenate(values) for values in zip(*results, strict=True))
     return Evaluation(returns, lengths, successes)
 
 
-def _first_episodes(act: Act, obs: FloatArray, env: BatchedEnv, generator: torch.Generator) -> Evaluation:
+def _first_episodes(
+    act: Act, obs: FloatArray, env: BatchedEnv, generator: torch.Generator, memory: Memory | None
+) -> Evaluation:
     total, length = np.zeros(env.n_envs), np.zeros(env.n_envs)
     success, running = np.zeros(env.n_envs, bool), np.ones(env.n_envs, bool)
     while running.any():
@@ -101,6 +126,9 @@ def _first_episodes(act: Act, obs: FloatArray, env: BatchedEnv, generator: torch
         total += step.reward * running
         length += step.n_steps * running
         success |= step.success & running
-        running &= ~(step.terminated | step.truncated)
+        ended = step.terminated | step.truncated
+        running &= ~ended
+        if memory is not None:
+            memory.drop(ended)
         obs = step.obs
     return Evaluation(total, length, success)
