@@ -459,8 +459,10 @@ class PPO:
         )
 
     def _joint_backward(self, row: Tensor, k: Tensor) -> Info:
-        """Gradients of both losses; the networks share no parameter."""
-        return self._critic_backward(row) | self._actor_backward(row, k)
+        """Gradients of both losses; the networks share no parameter. The actor's norm is told apart here alone."""
+        info = self._critic_backward(row) | self._actor_backward(row, k)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.head.parameters() if p.grad is not None])
+        return {**info, "grad_norm_rl": norm.item()}
 
     def _critic_backward(self, row: Tensor) -> Info:
         """Gradient of the value loss; an observation that stands in several pairs is evaluated once and weighted."""

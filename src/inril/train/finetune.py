@@ -268,9 +268,8 @@ class Finetuning:
             shared = self.algorithm.il_parameters()
             if self.schedule.due(self.itr):
                 info |= self.joiner.join(update, shared, self._il_loss, self._il_noise())
-            else:
-                watched = shared if self.phase is None else update.parameters
-                info["grad_norm_rl"] = flatten([p.grad for p in watched if p.grad is not None]).norm().item()
+            elif self.phase is None:
+                info["grad_norm_rl"] = flatten([p.grad for p in shared if p.grad is not None]).norm().item()
         self._check_finite(update.name, info)
         update.apply()
         return info
