@@ -205,7 +205,10 @@ def test_bad_choices_are_refused(changed: dict[str, Any], message: str) -> None:
             "figures.fig8.panels.task: expected one of can, halfcheetah, hopper, lift,",
         ),
         ({"method": "ddpo"}, "figures.fig8.panels.0.method: expected 'dppo', 'dppo_bcloss', "),
-        ({"separation": "loud"}, "figures.fig8.panels.0.separation: expected 'none', 'surgery' or 'network', got 'loud'"),
+        (
+            {"separation": "loud"},
+            "figures.fig8.panels.0.separation: expected 'none', 'surgery' or 'network', got 'loud'",
+        ),
         ({"title": None}, "figures.fig8.panels.0.title: expected a valid string, got None"),
     ],
 )
