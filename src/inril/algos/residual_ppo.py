@@ -60,7 +60,7 @@ class ResidualHead:
     def sample(self, obs: Tensor, generator: torch.Generator) -> Sample:
         """Correct the base actions with noise; the trace is the residual (E, Da) before it is scaled."""
         mean = self.policy.mean(obs)
-        residual = mean + torch.tensor(self.policy.log_std).exp() * randn(mean.shape, generator, mean.device)
+        residual = mean + self.policy.std * randn(mean.shape, generator, mean.device)
         action = self.policy.corrected(obs, residual)
         return Sample(action[:, None], residual, self.policy.logprob(obs, residual)[:, None])
 

@@ -27,16 +27,15 @@ class ChunkQueue:
         n_envs: E.
         act_steps: Ta, executed steps of a base chunk.
         action_dim: Da.
-        device: of the chunks.
     """
 
-    def __init__(self, n_envs: int, act_steps: int, action_dim: int, device: torch.device) -> None:
-        self.act_steps, self.action_dim, self.device = act_steps, action_dim, device
+    def __init__(self, n_envs: int, act_steps: int, action_dim: int) -> None:
+        self.act_steps, self.action_dim = act_steps, action_dim
         self.start(n_envs)
 
     def start(self, n_envs: int) -> None:
         """Begin with empty queues."""
-        self._chunk = torch.zeros(n_envs, self.act_steps, self.action_dim, device=self.device)
+        self._chunk = torch.zeros(n_envs, self.act_steps, self.action_dim)  # goes to where observations are
         self._next = np.full(n_envs, self.act_steps)  # (E,) index of the next action; Ta where there is none
 
     def drop(self, ended: BoolArray) -> None:
@@ -51,6 +50,7 @@ class ChunkQueue:
             plan: is asked for the environments whose queue is empty, all at once.
         """
         assert len(obs) == len(self._next), "start() tells the number of environments"
+        self._chunk = self._chunk.to(obs.device)
         empty = np.flatnonzero(self._next == self.act_steps)
         if len(empty):
             self._chunk[empty] = plan(obs[empty])
@@ -67,7 +67,7 @@ class ChunkQueue:
             wanted: (E,) environments to ask; the others get zeros.
             plan: as in `pop`.
         """
-        action = torch.zeros(len(obs), self.action_dim, device=self.device)
+        action = obs.new_zeros(len(obs), self.action_dim)
         queued = np.flatnonzero(wanted & (self._next < self.act_steps))
         action[queued] = self._chunk[queued, self._next[queued]]
         empty = np.flatnonzero(wanted & (self._next == self.act_steps))
@@ -81,7 +81,7 @@ class ChunkQueue:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the queues."""
-        self._chunk = state["chunk"].to(self.device, copy=True)
+        self._chunk = state["chunk"].clone()
         self._next = np.array(state["next"])
 
 
@@ -102,7 +102,7 @@ class ResidualPolicy(nn.Module):
         self.chunk_shape = base.chunk_shape
         horizon_steps, self.action_dim = base.chunk_shape
         self.act_steps = config.act_steps or horizon_steps
-        self.scale, self.log_std, self.ddim_steps = config.scale, config.log_std, config.ddim_steps
+        self.scale, self.std, self.ddim_steps = config.scale, math.exp(config.log_std), config.ddim_steps
         self.in_dim = len(base.normalizer.obs_min) + self.action_dim
         self.residual = MLP(config.network, self.in_dim, self.action_dim)
         init_hidden_layers(self.residual)
@@ -118,7 +118,7 @@ class ResidualPolicy(nn.Module):
 
     def queue(self, n_envs: int) -> ChunkQueue:
         """Return empty queues of base actions for so many environments."""
-        return ChunkQueue(n_envs, self.act_steps, self.action_dim, self.normalizer.device)
+        return ChunkQueue(n_envs, self.act_steps, self.action_dim)
 
     def plan(self, generator: torch.Generator) -> Plan:
         """Return the base as a function: the part of its chunks (B, Ta, Da) that is executed, without a gradient."""
@@ -137,8 +137,8 @@ class ResidualPolicy(nn.Module):
 
         Source: ResiP; unlike DPPO, which averages and clamps.
         """
-        z = (residual - self.mean(seen)) * math.exp(-self.log_std)
-        return (-0.5 * z * z - self.log_std - 0.5 * math.log(2 * math.pi)).sum(dim=1)
+        z = (residual - self.mean(seen)) / self.std
+        return (-0.5 * z * z).sum(dim=1) - self.action_dim * math.log(self.std * math.sqrt(2 * math.pi))
 
     @torch.no_grad()
     def exploit(self, obs: Tensor, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ N_ENVS, ACT_STEPS = 4, 3
 
 @pytest.fixture
 def queue() -> ChunkQueue:
-    return ChunkQueue(N_ENVS, ACT_STEPS, 1, torch.device("cpu"))
+    return ChunkQueue(N_ENVS, ACT_STEPS, 1)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_peek_sees_what_pop_would_take_and_takes_nothing(queue: ChunkQueue) -> N
 def test_queues_come_back(queue: ChunkQueue) -> None:
     plan = Planner()
     queue.pop(observations(), plan)
-    other = ChunkQueue(N_ENVS, ACT_STEPS, 1, torch.device("cpu"))
+    other = ChunkQueue(N_ENVS, ACT_STEPS, 1)
     state = queue.state_dict()
     other.load_state_dict({"chunk": state["chunk"], "next": torch.from_numpy(state["next"])})
     assert torch.equal(*(q.pop(observations(), plan) for q in (queue, other)))
