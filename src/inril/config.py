@@ -32,7 +32,7 @@ COMPUTE = "compute"  # source of a panel or row; any other is a budget
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
-Separation = Literal["none", "surgery"]
+Separation = Literal["none", "surgery", "network"]
 Method = Literal[
     "dppo",
     "dppo_bcloss",
@@ -46,6 +46,8 @@ Method = Literal[
     "dipo",
     "awr",
     "ppo_gaussian",
+    "residual_ppo",
+    "residual_il_only",
 ]
 # The algorithm behind each method: its `algo.kind`.
 ALGORITHMS: dict[Method, str] = {
@@ -61,6 +63,8 @@ ALGORITHMS: dict[Method, str] = {
     "dipo": "dipo",
     "awr": "awr",
     "ppo_gaussian": "ppo",
+    "residual_ppo": "residual_ppo",
+    "residual_il_only": "residual_ppo",
 }
 PolicyName = Literal["diffusion", "unet", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl", "robomimic"]
@@ -217,6 +221,15 @@ class DiffusionConfig(Model):
     obs_encoder: tuple[PositiveInt, PositiveInt] | None = later(
         None, description="hidden and output width of a network that encodes the observation first (not with a U-Net)"
     )
+    ddim_steps: PositiveInt | None = later(
+        None, description="of DDIM, wherever the pre-trained policy itself acts; null runs the whole chain"
+    )
+
+    @model_validator(mode="after")
+    def _check_ddim(self) -> DiffusionConfig:
+        if self.ddim_steps is not None and self.ddim_steps > self.denoising_steps:
+            raise ValueError(f"ddim_steps of at most the {self.denoising_steps} denoising_steps")
+        return self
 
     @model_validator(mode="after")
     def _check_encoder(self) -> DiffusionConfig:
@@ -385,6 +398,34 @@ class PPOConfig(PPOBase):
     std_range: tuple[PositiveFloat, PositiveFloat] = Field(description="bounds of the learned standard deviation")
 
 
+class ResidualConfig(Model):
+    """A network that corrects each action of a chunked base policy."""
+
+    network: NetworkConfig = Field(description="plain; its last layer has no bias and starts at zero")
+    scale: PositiveFloat = Field(0.1, description="of corrections, in normalised actions")
+    log_std: float = Field(-1.0, description="fixed, of corrections in training, before they are scaled")
+    act_steps: PositiveInt | None = Field(None, description="executed steps of a base chunk; null executes all")
+    ddim_steps: PositiveInt | None = Field(None, description="of DDIM in the base; null runs the whole chain")
+
+    @model_validator(mode="after")
+    def _check(self) -> ResidualConfig:
+        if self.network.residual:
+            raise ValueError("a plain network (network.residual: false), whose last layer can do without a bias")
+        return self
+
+
+class ResidualPPOConfig(PPOBase):
+    """PPO on a residual policy."""
+
+    kind: Literal["residual_ppo"] = "residual_ppo"
+    residual: ResidualConfig
+    train_residual: bool = Field(True, description="false: imitation of the base is all that learns (control)")
+    reward_clip: PositiveFloat = Field(5.0, description="bound on rewards over their running standard deviation")
+    lr_warmup_itr: NonNegativeInt | None = Field(
+        None, description="cosine decay of both rates over the run after so many iterations; null: constant rates"
+    )
+
+
 class BcLossConfig(Model):
     """Imitation as a part of the actor's loss, in every gradient step."""
 
@@ -487,6 +528,16 @@ class ExpertJob(Model):
     expert: ExpertConfig
 
 
+class PhaseConfig(Model):
+    """Imitation on networks of its own, phase by phase."""
+
+    n_steps: PositiveInt = Field(100, description="gradient steps of one phase")
+    lr: PositiveFloat = Field(5e-5, description="of an AdamW that keeps its moments from phase to phase")
+    weight_decay: float = Field(1e-6, ge=0)
+    batch_size: PositiveInt = Field(1024, description="chunks of one gradient step")
+    max_grad_norm: PositiveFloat | None = 1.0
+
+
 class IlConfig(Model):
     """How imitation is interleaved."""
 
@@ -501,6 +552,7 @@ class IlConfig(Model):
     source: Literal["demos", "noise"] = later(
         "demos", description="noise: a control, joint steps get a random direction of the imitation gradient's norm"
     )
+    network: PhaseConfig = later(PhaseConfig(), description="separation network: the phase after every m iterations")
 
 
 class FinetuneConfig(Model):
@@ -516,7 +568,7 @@ class FinetuneConfig(Model):
     n_envs: PositiveInt = Field(description="E")
     n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
     reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
-    algo: DPPOConfig | IDQLConfig | DIPOConfig | AWRConfig | PPOConfig = Field(discriminator="kind")
+    algo: DPPOConfig | IDQLConfig | DIPOConfig | AWRConfig | PPOConfig | ResidualPPOConfig = Field(discriminator="kind")
     il: IlConfig
     eval: EvalConfig
     holdout: HoldoutConfig = HoldoutConfig()
@@ -534,7 +586,19 @@ class FinetuneConfig(Model):
             raise ValueError(f"algo.kind {self.algo.kind!r} does not belong to method {self.method!r}")
         if self.m == "inf" and self.separation != "none":
             raise ValueError("m = inf (RL only) goes with separation none")
+        if self.m != "inf" and self.separation not in separations(self.algo):
+            known = " or ".join(separations(self.algo))
+            raise ValueError(f"separation {known} for finite m of {self.method}, not {self.separation!r}")
+        if self.separation == "network" and (self.il.unit, self.il.source) != ("iteration", "demos"):
+            raise ValueError("il.unit iteration and il.source demos with separation network")
         return self
+
+
+def separations(algo: Model) -> tuple[Separation, ...]:
+    """Return how imitation can be kept apart from an algorithm's reinforcement, the usual way last."""
+    if not isinstance(algo, ResidualPPOConfig):
+        return "none", "surgery"
+    return ("none", "surgery", "network") if algo.train_residual else ("network",)
 
 
 class SmoothingConfig(Model):

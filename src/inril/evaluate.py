@@ -53,13 +53,25 @@ class Watcher(Protocol):
         """Take note of a chunk: observations before it, (E, Do), what was executed, (E, Ta, Da), and what followed."""
 
 
+class Memory(Protocol):
+    """What a policy remembers of running episodes."""
+
+    def start(self, n_envs: int) -> None:
+        """Forget everything; from now on there are so many environments."""
+
+    def drop(self, ended: BoolArray) -> None:
+        """Forget the episodes that ended, (E,)."""
+
+
 class Actor(Protocol):
     """A policy in torch."""
 
-    normalizer: Normalizer
+    @property
+    def normalizer(self) -> Normalizer:
+        """Its normaliser."""
 
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
-        """Map raw observations (E, Do) to raw chunks (E, Tp, Da)."""
+        """Map raw observations (E, Do) to raw chunks (E, Ta, Da)."""
 
 
 def acting(policy: Actor) -> Act:
@@ -82,6 +94,7 @@ def evaluate(
     n_envs: int = 50,
     threads: int = 1,
     watcher: Watcher | None = None,
+    memory: Memory | None = None,
 ) -> Evaluation:
     """Run whole episodes.
 
@@ -96,6 +109,7 @@ def evaluate(
         n_envs: E, at most; lowered to `n_episodes`.
         threads: of the simulator.
         watcher: told of every chunk.
+        memory: of a policy that has one.
     """
     n_envs = min(n_envs, n_episodes)
     rounds = -(-n_episodes // n_envs)
@@ -107,7 +121,9 @@ def evaluate(
             obs = env.reset(subseed(seed, "eval_env", i))
             if watcher is not None:
                 watcher.start(env)
-            results.append(_first_episodes(act, obs, env, generator, watcher))
+            if memory is not None:
+                memory.start(n_envs)
+            results.append(_first_episodes(act, obs, env, generator, watcher, memory))
     finally:
         env.close()
     returns, lengths, successes = (np.concatenate(values) for values in zip(*results, strict=True))
@@ -115,7 +131,12 @@ def evaluate(
 
 
 def _first_episodes(
-    act: Act, obs: FloatArray, env: BatchedEnv, generator: torch.Generator, watcher: Watcher | None
+    act: Act,
+    obs: FloatArray,
+    env: BatchedEnv,
+    generator: torch.Generator,
+    watcher: Watcher | None,
+    memory: Memory | None,
 ) -> Evaluation:
     total, length = np.zeros(env.n_envs), np.zeros(env.n_envs)
     success, running = np.zeros(env.n_envs, bool), np.ones(env.n_envs, bool)
@@ -127,6 +148,9 @@ def _first_episodes(
         total += step.reward * running
         length += step.n_steps * running
         success |= step.success & running
-        running &= ~(step.terminated | step.truncated)
+        ended = step.terminated | step.truncated
+        running &= ~ended
+        if memory is not None:
+            memory.drop(ended)
         obs = step.obs
     return Evaluation(total, length, success)

@@ -21,9 +21,11 @@ VERSIONS = {
     "dipo": 2,
     "awr": 2,
     "ppo_gaussian": 1,
+    "residual_ppo": 1,
     "noise": 1,
     "none": 1,
     "surgery": 1,
+    "network": 1,
     "report": 2,
 }
 
@@ -36,6 +38,7 @@ _PARTS = {
     "idql_demos_both": ("idql", "rewarded_demos"),
     "idql_frozen": ("idql",),
     "idql_noise": ("idql", "noise"),
+    "residual_il_only": ("residual_ppo",),
 }
 
 

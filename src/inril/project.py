@@ -40,9 +40,11 @@ from inril.config import (
     PolicyColumn,
     PolicyName,
     PretrainConfig,
+    ResidualPPOConfig,
     RootConfig,
     Separation,
     separation_of_arm,
+    separations,
 )
 from inril.errors import InputError
 
@@ -51,7 +53,7 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 # Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
 _UNION_MEMBER = re.compile(
-    r"dppo|idql|dipo|awr|ppo|diffusion|gaussian|mlp|unet|fine-tuned|pre-trained|constrained-int|literal\[.*\]"
+    r"residual_ppo|dppo|idql|dipo|awr|ppo|diffusion|gaussian|mlp|unet|fine-tuned|pre-trained|constrained-int|literal\[.*\]"
 )
 # Set by the run itself; in a file they would be overridden without a word.
 _RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
@@ -293,7 +295,7 @@ class Project:
                 (self.config_dir, axes),
             ],
         )
-        self._check_denoising_steps(config)
+        self._check_policy(config)
         return config
 
     def check(self) -> None:
@@ -309,8 +311,8 @@ class Project:
             for policy in self.policies(task):
                 self.pretrain(task, policy, seed=0)
             for method in self.methods(task):
-                self.finetune(task, method, "surgery", 2, seed=0)
-                self.finetune(task, method, "none", "inf", seed=0)
+                rl_only = self.finetune(task, method, "none", "inf", seed=0)
+                self.finetune(task, method, separations(rl_only.algo)[-1], 2, seed=0)
             self.axes(task)
         for name in self.root.figures:
             for panel in self.figure(name).panels:
@@ -356,17 +358,25 @@ class Project:
         path, values = layer
         return path, {key: value for key, value in values.items() if key != "base"}
 
-    def _check_denoising_steps(self, config: FinetuneConfig) -> None:
-        policy = self.pretrain(config.task.id, config.policy_name, config.seed).policy
-        if not isinstance(config.algo, DPPOConfig) or not isinstance(policy, DiffusionConfig):
+    def _check_policy(self, config: FinetuneConfig) -> None:
+        """Check what a method asks of the policy that it starts from."""
+        start = self.pretrain(config.task.id, config.policy_name, config.seed)
+        if not isinstance(start.policy, DiffusionConfig):
             return
-        if config.algo.ft_denoising_steps > policy.denoising_steps:
-            raise InputError(
-                self.budget[0],
-                field=f"finetune.{config.method}.algo.ft_denoising_steps",
-                expected=f"at most the {policy.denoising_steps} denoising steps of the pre-trained policy",
-                got=str(config.algo.ft_denoising_steps),
-            )
+        n_denoising, horizon = start.policy.denoising_steps, start.horizon_steps
+        chain = f"the {n_denoising} denoising steps of the pre-trained policy", n_denoising
+        if isinstance(config.algo, DPPOConfig):
+            self._at_most(config, "ft_denoising_steps", config.algo.ft_denoising_steps, *chain)
+        if isinstance(config.algo, ResidualPPOConfig):
+            residual = config.algo.residual
+            self._at_most(config, "residual.ddim_steps", residual.ddim_steps or 1, *chain)
+            of_chunk = f"the {horizon} steps of the pre-trained policy's chunks"
+            self._at_most(config, "residual.act_steps", residual.act_steps or 1, of_chunk, horizon)
+
+    def _at_most(self, config: FinetuneConfig, field: str, value: int, bound: str, limit: int) -> None:
+        if value > limit:
+            where = f"finetune.{config.method}.algo.{field}"
+            raise InputError(self.budget[0], field=where, expected=f"at most {bound}", got=str(value))
 
     def _axes(self, of_task: Mapping[str, Any] = {}) -> Axes:
         path, of_budget = self.budget

@@ -28,6 +28,7 @@ METHODS = (
     "idql_demos_both",
     "idql_noise",
     "ppo_gaussian",
+    "residual_ppo",
 )
 
 
@@ -58,7 +59,7 @@ def plain_algorithm(cfg: FinetuneConfig, inputs: tiny.Inputs) -> dict[str, Tenso
     )
     rewarded = finetune.rewarded_demos_of(cfg, inputs.demos, policy)
     algorithm = finetune.make_algorithm(cfg, policy, demos, rewarded)
-    env = make(cfg.task.id, cfg.n_envs, spec.horizon_steps, max_episode_steps=cfg.task.max_episode_steps)
+    env = make(cfg.task.id, cfg.n_envs, algorithm.act_steps, max_episode_steps=cfg.task.max_episode_steps)
     env_steps = itr = 0
     while env_steps < cfg.env_steps:
         itr += 1
@@ -129,14 +130,17 @@ def test_interleaving_changes_the_weights_and_counts_its_updates(run: Any, metho
     n_learning = np.clip(np.arange(len(n_rl_updates)) + 1 - cfg.algo.critic_warmup_itr, 0, None)
     assert n_learning[-1] > 0
     assert n_rl_updates.tolist() == (actor_steps_per_iteration(cfg) * n_learning).tolist()
-    assert tiny.metric(interleaved, "train", "n_il_updates").tolist() == (n_rl_updates // 2).tolist()
+    in_phases = cfg.separation == "network"
+    n_il_updates = (n_learning // 2) * cfg.il.network.n_steps if in_phases else n_rl_updates // 2
+    assert tiny.metric(interleaved, "train", "n_il_updates").tolist() == n_il_updates.tolist()
     assert not tiny.metric(plain, "train", "n_il_updates").any()
 
 
 def actor_steps_per_iteration(cfg: FinetuneConfig) -> int:
     n_chunks = cfg.n_envs * cfg.n_steps
     if isinstance(cfg.algo, PPOBase):
-        return cfg.algo.epochs * (n_chunks * getattr(cfg.algo, "ft_denoising_steps", 1) // cfg.algo.minibatch)
+        n_pairs = n_chunks * getattr(cfg.algo, "ft_denoising_steps", 1)
+        return cfg.algo.epochs * (n_pairs // min(cfg.algo.minibatch, n_pairs))
     return n_chunks * cfg.algo.replay_ratio // cfg.algo.batch_size
 
 
@@ -173,7 +177,7 @@ def test_looking_at_a_run_does_not_change_it(run: Any, changed: dict[str, Any]) 
 
 def actor(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The trained network: the fine-tuned copy of a denoiser if there is one."""
-    for prefix in ("denoiser_ft.", "denoiser.", "mlp."):
+    for prefix in ("residual.", "denoiser_ft.", "denoiser.", "mlp."):
         found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         if found:
             return found

@@ -15,11 +15,11 @@ from inril.train import finetune, pretrain
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 GPU, CPU = Execution(device="cuda"), Execution(device="cpu")
-METHODS = ("dppo", "ppo_gaussian")
+METHODS = ("dppo", "ppo_gaussian", "residual_ppo")
 
 
 def policy_of(method: str, inputs: tiny.Inputs) -> Path:
-    return inputs.diffusion if method == "dppo" else inputs.gaussian_chunk
+    return inputs.gaussian_chunk if method == "ppo_gaussian" else inputs.diffusion
 
 
 @pytest.mark.parametrize("method", METHODS)

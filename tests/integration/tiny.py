@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from inril.config import DemosConfig, FinetuneConfig, PretrainConfig, TaskSpec
+from inril.config import DemosConfig, FinetuneConfig, PretrainConfig, TaskSpec, separations
 from inril.project import Project, merge, read_yaml, validate
 from inril.tensor_file import read_tensors
 
@@ -63,7 +63,8 @@ def pretrain_config(
 def finetune_config(
     method: str = "dppo", m: int | str = 2, changed: Mapping[str, Any] | None = None, seed: int = 0
 ) -> FinetuneConfig:
-    separation = "none" if m == "inf" else "surgery"
+    rl_only = project().finetune("hopper", method, "none", "inf", seed)
+    separation = "none" if m == "inf" else separations(rl_only.algo)[-1]
     values = merge(project().finetune("hopper", method, separation, m, seed).model_dump(), _FINETUNE)  # type: ignore[arg-type]
     if "target_kl" in values["algo"]:
         values["algo"]["target_kl"] = None  # no early stop, so that the number of updates can be told in advance

@@ -30,6 +30,7 @@ from inril.config import (
     GaussianConfig,
     IlConfig,
     NetworkConfig,
+    PhaseConfig,
     PretrainConfig,
     TaskSpec,
 )
@@ -41,6 +42,7 @@ from inril.data.scripted.attempt import Recipe, attempt
 from inril.envs import make
 from inril.envs.scene import make_scene
 from inril.evaluate import evaluate
+from inril.interleave.phase import Phase
 from inril.interleave.separation import Joiner, random_direction
 from inril.numerics import VERSIONS
 from inril.policies.files import PolicySpec, load_policy, save_policy
@@ -93,6 +95,11 @@ ALGOS: dict[str, dict[str, Any]] = {
     "dipo": {
         **REPLAY, "kind": "dipo", "target_rate": 0.05, "improve_steps": 3, "improve_lr": 1e-2, "improve_max_grad": 0.1,
     },
+    "residual_ppo": {
+        **PPO, "kind": "residual_ppo", "target_kl": 0.5, "max_grad_norm": 1.0, "lr_warmup_itr": 1,
+        "clip_coef": {"base": 0.2, "top": 0.2},
+        "residual": {"network": PLAIN.model_dump(), "act_steps": 2, "ddim_steps": 3},
+    },
     "awr": {
         **REPLAY, "kind": "awr", "td_lambda": 0.9, "td_rate": 0.8, "advantage_factor": 2, "max_weight": 5,
         "actor_steps_per_critic_step": 2, "critic_network": MISH.model_dump(),
@@ -144,7 +151,7 @@ def gradient_norm(parameters: Any) -> float:
 
 def of_algorithm(method: str) -> Values:
     algorithm: Any = fresh_algorithm(method)
-    env = make("hopper", 4, 2, max_episode_steps=16)
+    env = make("hopper", 4, algorithm.act_steps, max_episode_steps=16)
     values: Values = {f"rollout_{name}": value for name, value in algorithm.collect(env, 1).items()}
     for name in ("obs", "trace", "logprob", "advantage", "returns"):
         values[f"sum_abs_{name}"] = float(getattr(algorithm.rollout, name).abs().double().sum())
@@ -164,6 +171,8 @@ def of_algorithm(method: str) -> Values:
     with torch.no_grad():
         values |= algorithm.probe(batch.obs, batch.action_chunk, torch.Generator().manual_seed(2))
     values["imitation_loss"] = algorithm.il_loss(batch.obs, batch.action_chunk, torch.Generator().manual_seed(3)).item()
+    if algorithm.memory is not None:
+        algorithm.memory.start(3)
     action = algorithm.act(np.linspace(-1, 1, 33).reshape(3, 11), torch.Generator().manual_seed(4))
     values["sum_abs_evaluation_action"] = float(np.abs(action).sum())
     env.close()
@@ -252,6 +261,20 @@ def of_separation(separation: str) -> Values:
             assert parameter.grad is not None
             values[f"{granularity}_norm_{i}"] = float(parameter.grad.norm())
             values[f"{granularity}_first_{i}"] = float(parameter.grad.flatten()[0])
+    return values
+
+
+def of_network() -> Values:
+    """Two phases of imitation, clipped."""
+    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
+    phase = Phase([parameter], PhaseConfig(n_steps=3, lr=0.1, weight_decay=0.1, max_grad_norm=2.0), after=lambda: None)
+    values: Values = {}
+    for i in range(2):
+        for update in phase.updates(lambda: (parameter.square() * torch.tensor([1.0, 2.0, 0.1])).sum()):
+            update.zero_grad()
+            values |= {f"{name}_{i}": value for name, value in update.backward().items()}
+            update.apply()
+        values |= {f"parameter_{i}_{j}": value for j, value in enumerate(parameter.tolist())}
     return values
 
 
@@ -378,9 +401,11 @@ COMPUTE: dict[str, Callable[[], Values]] = {
     "awr": lambda: of_off_policy("awr"),
     "scripted": of_scripted,
     "ppo_gaussian": lambda: of_algorithm("ppo_gaussian"),
+    "residual_ppo": lambda: of_algorithm("residual_ppo"),
     "noise": of_noise,
     "none": lambda: of_separation("none"),
     "surgery": lambda: of_separation("surgery"),
+    "network": of_network,
     "report": of_report,
 }
 

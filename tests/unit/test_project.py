@@ -231,7 +231,10 @@ def test_bad_choices_are_refused(changed: dict[str, Any], message: str) -> None:
             "figures.fig8.panels.task: expected one of can, halfcheetah, hopper, lift,",
         ),
         ({"method": "ddpo"}, "figures.fig8.panels.0.method: expected 'dppo', 'dppo_bcloss', "),
-        ({"separation": "loud"}, "figures.fig8.panels.0.separation: expected 'none' or 'surgery', got 'loud'"),
+        (
+            {"separation": "loud"},
+            "figures.fig8.panels.0.separation: expected 'none', 'surgery' or 'network', got 'loud'",
+        ),
         ({"title": None}, "figures.fig8.panels.0.title: expected a valid string, got None"),
     ],
 )
@@ -349,13 +352,42 @@ def test_rl_only_separates_nothing() -> None:
             ("ant", "dppo", "none"),
             "task: expected one of can, halfcheetah, hopper, lift,",
         ),
-        (("hopper", "sac", "none"), "method: expected one of dppo, .*, ppo_gaussian, got 'sac'"),
-        (("hopper", "dppo", "wall"), "separation: expected one of none, surgery, got 'wall'"),
+        (("hopper", "sac", "none"), "method: expected one of dppo, .*, ppo_gaussian, .*, got 'sac'"),
+        (("hopper", "dppo", "wall"), "separation: expected one of none, surgery, network, got 'wall'"),
     ],
 )
 def test_unknown_names_are_refused(axes: tuple[str, str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         project().finetune(*axes, "inf", seed=0)
+
+
+@pytest.mark.parametrize("method", ["dppo", "idql", "ppo_gaussian"])
+def test_a_network_of_its_own_is_for_methods_with_two(method: str) -> None:
+    message = f"separation none or surgery for finite m of {method}, not 'network'"
+    with pytest.raises(InputError, match=message):
+        project().finetune("hopper", method, "network", 2, seed=0)
+
+
+def test_residual_methods_have_their_separations() -> None:
+    for separation in ("none", "surgery", "network"):
+        assert project().finetune("hopper", "residual_ppo", separation, 2, seed=0).separation == separation
+    assert project().finetune("hopper", "residual_il_only", "network", 2, seed=0).method == "residual_il_only"
+    for separation in ("none", "surgery"):
+        with pytest.raises(InputError, match="separation network for finite m of residual_il_only"):
+            project().finetune("hopper", "residual_il_only", separation, 2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("residual", "message"),
+    [
+        ({"act_steps": 5}, "algo.residual.act_steps: expected at most the 4 steps of the pre-trained policy's chunks"),
+        ({"ddim_steps": 7}, "algo.residual.ddim_steps: expected at most the 6 denoising steps of the pre-trained"),
+    ],
+)
+def test_a_base_is_asked_for_no_more_than_it_has(config_dir: Path, residual: dict[str, int], message: str) -> None:
+    change(config_dir / "budgets/smoke.yaml", {"finetune": {"residual_ppo": {"algo": {"residual": residual}}}})
+    with pytest.raises(InputError, match=f"smoke.yaml: finetune.residual_ppo.{message}"):
+        project(config_dir, budget="smoke").finetune("hopper", "residual_ppo", "none", "inf", seed=0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inril.envs.base import BatchedEnv
+from inril.evaluate import Memory
 from inril.types import FloatArray
 
 Info = dict[str, float]
@@ -54,6 +55,14 @@ class Algorithm(Protocol):
     `updates` is a generator: it resumes after its step was applied, so whatever follows a step (an early stop, target
     networks, buffers) stands behind the `yield` in reading order.
     """
+
+    @property
+    def memory(self) -> Memory | None:
+        """What `act` remembers of running episodes; None for nothing."""
+
+    @property
+    def act_steps(self) -> int:
+        """Ta of the environments that it acts in."""
 
     def collect(self, env: BatchedEnv, itr: int) -> Info:
         """Advance the environments by one iteration, fill the own rollout, return scalars to log."""

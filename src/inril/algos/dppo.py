@@ -42,10 +42,13 @@ class DiffusionHead:
         config: number of fine-tuned steps and noise floors.
     """
 
+    memory = None
+
     def __init__(self, policy: DiffusionPolicy, config: DPPOConfig) -> None:
         self.policy = policy.requires_grad_(False)
         self.actor = copy.deepcopy(policy.denoiser).requires_grad_(True)
         self.normalizer = policy.normalizer
+        self.act_steps, _ = policy.chunk_shape
         self.schedule = policy.schedule
         self.n_steps = config.ft_denoising_steps
         self.gamma_denoising = config.gamma_denoising

@@ -77,11 +77,13 @@ class RewardScaler:
 
     Args:
         n_envs: E.
-        gamma: discount of the running return; the reference fixes 0.99 whatever the algorithm's discount is.
+        gamma: discount of the running return; the reference fixes 0.99 whatever the algorithm's discount is. With 0
+            it is the standard deviation of the reward itself.
+        clip: bound on scaled rewards.
     """
 
-    def __init__(self, n_envs: int, gamma: float = 0.99) -> None:
-        self.gamma = gamma
+    def __init__(self, n_envs: int, gamma: float = 0.99, clip: float = 10.0) -> None:
+        self.gamma, self.clip = gamma, clip
         self.running_return = np.zeros(n_envs)
         self.mean, self.var, self.count = 0.0, 1.0, 1e-4
 
@@ -93,7 +95,7 @@ class RewardScaler:
             done: (S, E) the episode ended with this reward.
 
         Returns:
-            (S, E) within [-10, 10].
+            (S, E) within +-clip.
         """
         returns = np.empty_like(reward)
         for t in range(len(reward)):
@@ -101,7 +103,7 @@ class RewardScaler:
             returns[t] = self.running_return
             self.running_return = self.running_return * ~done[t]
         self._update(returns)
-        scaled: FloatArray = np.clip(reward / np.sqrt(self.var + 1e-8), -10.0, 10.0)
+        scaled: FloatArray = np.clip(reward / np.sqrt(self.var + 1e-8), -self.clip, self.clip)
         return scaled
 
     def _update(self, returns: FloatArray) -> None:

@@ -38,6 +38,8 @@ class OffPolicy(ABC):
         acting: names of the networks that evaluations depend on.
     """
 
+    memory = None
+
     def __init__(
         self,
         config: OffPolicyBase,
@@ -51,6 +53,7 @@ class OffPolicy(ABC):
         acting: Sequence[str],
     ) -> None:
         self.config, self.policy, self.experience = config, policy, experience
+        self.act_steps, _ = policy.chunk_shape
         self.n_updates, self.seed = n_updates, seed
         self.actor = actor
         networks = {"actor": actor, **critics, **followers}

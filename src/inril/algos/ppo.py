@@ -16,10 +16,12 @@ from torch import Tensor
 
 from inril.algos.base import Info, Update
 from inril.algos.gae import RewardScaler, gae, successor_values
+from inril.algos.observer import Observer, PlainObserver
 from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 from inril.config import FinetuneConfig, PPOBase
 from inril.data.normalizer import Normalizer
 from inril.envs.base import BatchedEnv
+from inril.evaluate import Memory
 from inril.policies.mlp import MLP
 from inril.seeding import subseed, torch_stream
 from inril.train.episodes import EpisodeStatistics
@@ -31,7 +33,7 @@ class Sample(NamedTuple):
     """What an actor head draws for E environments.
 
     Attributes:
-        chunk: (E, Tp, Da) normalised, to be executed.
+        chunk: (E, Ta, Da) normalised, to be executed.
         trace: (E, ...) what the head needs to evaluate the log-probability again.
         logprob: (E, K') log-probability of each denoising step (K' = 1 for a Gaussian).
     """
@@ -42,11 +44,16 @@ class Sample(NamedTuple):
 
 
 class ActorHead(Protocol):
-    """The trained part of a policy, as PPO sees it."""
+    """The trained part of a policy, as PPO sees it. What it calls observations is what the observer lets it see."""
 
     normalizer: Normalizer
+    act_steps: int  # Ta
     n_steps: int  # K'
     gamma_denoising: float
+
+    @property
+    def memory(self) -> Memory | None:
+        """What `act` remembers of running episodes; None for nothing."""
 
     def parameters(self) -> Sequence[Tensor]:
         """Return what RL trains."""
@@ -86,6 +93,22 @@ class ActorHead(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore trained parameters."""
+
+
+class Stepping(NamedTuple):
+    """How PPO takes its gradient steps.
+
+    Attributes:
+        joint: actor and critic take one step together, the norm of both gradients clipped as one.
+        weight_decay: of AdamW.
+        eps: of AdamW.
+        lr_factor: maps the iteration to a factor of the learning rates; None for constant ones.
+    """
+
+    joint: bool = False
+    weight_decay: float = 0.0
+    eps: float = 1e-8
+    lr_factor: Callable[[int], float] | None = None
 
 
 class Regularizer(Protocol):
@@ -129,6 +152,9 @@ class PPO:
         reset_seed: seed of the training environments.
         reset_each_itr: whether every iteration starts with new episodes.
         regularizer: joins the surrogate in the actor's gradients; None for plain PPO.
+        observer: what actor and critic see; None for the observation.
+        reward_scaler: None for DPPO's.
+        stepping: how gradient steps are taken; None for DPPO's way.
     """
 
     def __init__(
@@ -142,6 +168,9 @@ class PPO:
         reset_seed: int,
         reset_each_itr: bool = False,
         regularizer: Regularizer | None = None,
+        observer: Observer | None = None,
+        reward_scaler: RewardScaler | None = None,
+        stepping: Stepping | None = None,
     ) -> None:
         self.config = config
         self.head = head
@@ -150,16 +179,27 @@ class PPO:
         self.critic = critic.to(self.device)
         self.n_envs, self.n_steps, self.seed, self.reset_seed = n_envs, n_steps, seed, reset_seed
         self.reset_each_itr = reset_each_itr
-        self.actor_optimizer = adamw(head.parameters(), config.actor_lr)
-        self.critic_optimizer = adamw(critic.parameters(), config.critic_lr)
+        self.observer = observer or PlainObserver()
+        self.stepping = stepping or Stepping()
+        self.optimizers = self._make_optimizers()
         self.clip_coef = clip_schedule(config.clip_coef, head.n_steps).to(self.device)
         self.discount = denoising_discount(head.gamma_denoising, head.n_steps).to(self.device)
         self.microbatch = rows_at_a_time(config, self.device)
-        self.reward_scaler = RewardScaler(n_envs)
+        self.reward_scaler = reward_scaler or RewardScaler(n_envs)
         self.episodes = EpisodeStatistics(n_envs)
         self.obs: FloatArray | None = None  # raw, the observation to act on next
         self.rollout: Rollout | None = None
         self.approx_kl = 0.0  # of the last actor step's minibatch
+
+    @property
+    def memory(self) -> Memory | None:
+        """The actor's."""
+        return self.head.memory
+
+    @property
+    def act_steps(self) -> int:
+        """The actor's."""
+        return self.head.act_steps
 
     @torch.no_grad()
     def collect(self, env: BatchedEnv, itr: int) -> Info:
@@ -168,22 +208,26 @@ class PPO:
         if self.reset_each_itr:
             self.obs = env.reset(subseed(self.reset_seed, "iteration", itr))
             self.episodes.restart()
+            self.observer.start()
         elif self.obs is None:
             self.obs = env.reset(self.reset_seed)
         shape = (self.n_steps, self.n_envs)
-        obs = torch.empty(*shape, env.obs_dim, device=self.device)
+        obs = torch.empty(*shape, env.obs_dim + self.observer.n_extra, device=self.device)
         final_obs = torch.empty_like(obs)
         trace = torch.empty(*shape, *self.head.trace_shape(), device=self.device)
         logprob = torch.empty(*shape, self.head.n_steps, device=self.device)
         reward, terminated, truncated = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
         env_steps = n_diverged = 0
         for s in range(self.n_steps):
-            obs[s] = self._normalized(self.obs)
+            obs[s] = self.observer.see(self._normalized(self.obs), generator)
             sample = self.head.sample(obs[s], generator)
             trace[s], logprob[s] = sample.trace, sample.logprob
             chunk = self.head.normalizer.denormalize_action(sample.chunk)
             step = env.step_chunk(chunk.double().cpu().numpy())
-            final_obs[s] = self._normalized(step.final_obs)
+            # An unfinished episode's successor is seen at the next step, but for the last.
+            wanted = ~step.terminated if s == self.n_steps - 1 else step.truncated
+            final_obs[s] = self.observer.foresee(self._normalized(step.final_obs), wanted, generator)
+            self.observer.drop(step.terminated | step.truncated)
             reward[s], terminated[s], truncated[s] = step.reward, step.terminated, step.truncated
             self.episodes.add(step)
             env_steps += int(step.n_steps.sum())
@@ -195,6 +239,7 @@ class PPO:
     def updates(self, itr: int) -> Iterator[Update]:
         """Yield the critic's and the actor's step of every minibatch of every epoch."""
         assert self.rollout is not None
+        self._set_learning_rates(itr)
         generator = torch_stream(self.seed, "minibatch", itr)
         if self.regularizer is not None:
             self.regularizer.start(self.rollout.obs, itr)
@@ -206,10 +251,15 @@ class PPO:
             for start in range(0, n_pairs - size + 1, size):
                 pairs = order[start : start + size]
                 row, k = pairs // self.head.n_steps, pairs % self.head.n_steps
-                yield self._update("critic", partial(self._critic_backward, row))
-                if itr <= self.config.critic_warmup_itr:
+                warming_up = itr <= self.config.critic_warmup_itr
+                if warming_up or not self.stepping.joint:
+                    yield self._update("critic", partial(self._critic_backward, row))
+                if warming_up:
                     continue
-                yield self._update("actor", partial(self._actor_backward, row, k))
+                if self.stepping.joint:
+                    yield self._update("actor_critic", partial(self._joint_backward, row, k))
+                else:
+                    yield self._update("actor", partial(self._actor_backward, row, k))
                 self.head.after_step()
                 if self.config.target_kl is not None and self.approx_kl > self.config.target_kl:
                     return
@@ -262,10 +312,10 @@ class PPO:
         return {
             "head": self.head.state_dict(),
             "critic": self.critic.state_dict(),
-            "actor_optimizer": optimizer_state(self.actor_optimizer),
-            "critic_optimizer": optimizer_state(self.critic_optimizer),
+            **{f"{name}_optimizer": optimizer_state(optimizer) for name, optimizer in self.optimizers.items()},
             "reward_scaler": self.reward_scaler.state_dict(),
             "episodes": self.episodes.state_dict(),
+            "observer": self.observer.state_dict(),
             "obs": self.obs,
         }
 
@@ -273,10 +323,11 @@ class PPO:
         """Restore what `state_dict` returned."""
         self.head.load_state_dict(state["head"])
         self.critic.load_state_dict(state["critic"])
-        load_optimizer_state(self.actor_optimizer, state["actor_optimizer"])
-        load_optimizer_state(self.critic_optimizer, state["critic_optimizer"])
+        for name, optimizer in self.optimizers.items():
+            load_optimizer_state(optimizer, state[f"{name}_optimizer"])
         self.reward_scaler.load_state_dict(state["reward_scaler"])
         self.episodes.load_state_dict(state["episodes"])
+        self.observer.load_state_dict(state.get("observer", {}))  # checkpoints of before there were observers have none
         self.obs = np.asarray(state["obs"])
 
     def _finish_rollout(
@@ -313,16 +364,45 @@ class PPO:
     def _values(self, obs: Tensor) -> Tensor:
         return torch.cat([self.critic(part).squeeze(1) for part in obs.split(self.microbatch)])
 
+    def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        decay, eps = self.stepping.weight_decay, self.stepping.eps
+        rates = {"actor": self.config.actor_lr, "critic": self.config.critic_lr}
+        if not self.stepping.joint:
+            return {name: adamw(self._parameters(name), lr, decay, eps) for name, lr in rates.items()}
+        joint = adamw(self.head.parameters(), rates["actor"], decay, eps)
+        joint.add_param_group({"params": self._parameters("critic"), "lr": rates["critic"]})
+        return {"actor_critic": joint}
+
+    def _parameters(self, name: str) -> list[Tensor]:
+        """Parameters of the named update."""
+        parts: dict[str, Sequence[Tensor]] = {
+            "actor": self.head.parameters(),
+            "critic": list(self.critic.parameters()),
+        }
+        return [parameter for part in name.split("_") for parameter in parts[part]]
+
+    def _set_learning_rates(self, itr: int) -> None:
+        if self.stepping.lr_factor is None:
+            return
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * self.stepping.lr_factor(itr)
+
     def _update(self, name: str, backward: Callable[[], Info]) -> Update:
-        is_actor = name == "actor"
         return Update(
             name=name,
             backward=backward,
-            parameters=list(self.head.parameters() if is_actor else self.critic.parameters()),
-            optimizer=self.actor_optimizer if is_actor else self.critic_optimizer,
+            parameters=self._parameters(name),
+            optimizer=self.optimizers.get(name) or self.optimizers["actor_critic"],
             max_grad_norm=self.config.max_grad_norm,
-            is_actor=is_actor,
+            is_actor=name != "critic",
         )
+
+    def _joint_backward(self, row: Tensor, k: Tensor) -> Info:
+        """Gradients of both losses; the networks share no parameter. The actor's norm is told apart here alone."""
+        info = self._critic_backward(row) | self._actor_backward(row, k)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.head.parameters() if p.grad is not None])
+        return {**info, "grad_norm_rl": norm.item()}
 
     def _critic_backward(self, row: Tensor) -> Info:
         """Gradient of the value loss; an observation that stands in several pairs is evaluated once and weighted."""

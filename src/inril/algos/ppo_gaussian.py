@@ -24,10 +24,12 @@ class GaussianHead:
 
     n_steps = 1
     gamma_denoising = 1.0
+    memory = None
 
     def __init__(self, policy: GaussianPolicy, config: PPOConfig) -> None:
         self.policy = policy.requires_grad_(True)
         self.normalizer = policy.normalizer
+        self.act_steps, _ = policy.chunk_shape
         low, high = config.std_range
         self.log_std_range = torch.tensor([low, high], device=policy.normalizer.device).log()
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from inril.config import DiffusionConfig, TaskSpec, UNetConfig
 from inril.data.normalizer import Normalizer
 from inril.device import randn
+from inril.policies.ddim import sample_ddim
 from inril.policies.denoiser import Denoiser, MLPDenoiser
 from inril.policies.schedule import NoiseSchedule
 from inril.policies.unet import UNetDenoiser
@@ -48,6 +49,7 @@ class DiffusionPolicy(nn.Module):
         self.chunk_shape = (horizon_steps, task.action_dim)
         self.normalizer = Normalizer(task.obs_dim, task.action_dim)
         self.schedule = NoiseSchedule(config.denoising_steps)
+        self.ddim_steps = config.ddim_steps
         self.denoiser = make_denoiser(config, task, horizon_steps)
         self.ft_denoising_steps = ft_denoising_steps
         if ft_denoising_steps:
@@ -71,7 +73,7 @@ class DiffusionPolicy(nn.Module):
         return denoising_loss(self.denoiser, self.schedule, obs, chunk, t, eps)
 
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
-        """Sample chunks with the evaluation noise.
+        """Sample chunks as in evaluation.
 
         Args:
             obs: (E, Do) raw units.
@@ -80,11 +82,31 @@ class DiffusionPolicy(nn.Module):
         Returns:
             (E, Tp, Da) raw units.
         """
-        noise = chain_noise(self.schedule, (len(obs), *self.chunk_shape), generator)
-        chain = sample_chain(
-            self.denoisers(), self.schedule, self.normalizer.normalize_obs(obs), noise, evaluation_std(self.schedule)
-        )
-        return self.normalizer.denormalize_action(chain.x[-1])
+        chunk = self.sample(self.normalizer.normalize_obs(obs), generator, self.ddim_steps)
+        return self.normalizer.denormalize_action(chunk)
+
+    @torch.no_grad()
+    def sample(self, obs: Tensor, generator: torch.Generator, ddim_steps: int | None = None) -> Tensor:
+        """Sample chunks as in evaluation, all normalised.
+
+        Args:
+            obs: (E, Do).
+            generator: of the noise.
+            ddim_steps: of DDIM; None runs the whole chain, with the evaluation noise.
+
+        Returns:
+            (E, Tp, Da)
+        """
+        shape = (len(obs), *self.chunk_shape)
+        denoisers = self.denoisers()
+        if ddim_steps is None:
+            noise = chain_noise(self.schedule, shape, generator)
+            return sample_chain(denoisers, self.schedule, obs, noise, evaluation_std(self.schedule)).x[-1]
+
+        def predict(x: Tensor, t: int) -> Tensor:
+            return denoisers[t](x, denoisers[t].time_table()[t].expand(len(obs), -1), obs)  # type: ignore[no-any-return]
+
+        return sample_ddim(predict, self.schedule, randn(shape, generator, obs.device), ddim_steps)
 
 
 def draw_noise(chunk: Tensor, n_steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
-from inril.config import DiffusionConfig, GaussianConfig, TaskSpec
+from inril.config import DiffusionConfig, GaussianConfig, Model, ResidualConfig, TaskSpec, later
 from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.gaussian import GaussianPolicy
+from inril.policies.residual import ResidualPolicy
 from inril.tensor_file import read_tensors, write_tensors
 
-Policy = DiffusionPolicy | GaussianPolicy
+ChunkedPolicy = DiffusionPolicy | GaussianPolicy
+Policy = ChunkedPolicy | ResidualPolicy
 
 
-class PolicySpec(BaseModel):
+class PolicySpec(Model):
     """All that is needed to build a policy's networks again.
 
     Attributes:
@@ -25,14 +27,19 @@ class PolicySpec(BaseModel):
         policy: its kind and sizes.
         horizon_steps: Tp.
         ft_denoising_steps: K' of a fine-tuned diffusion policy, else 0.
+        residual: what corrects a diffusion policy's actions one by one; None for nothing.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     task: TaskSpec
     policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind")
     horizon_steps: int
     ft_denoising_steps: int = 0
+    residual: ResidualConfig | None = later(None)
+
+    @property
+    def act_steps(self) -> int:
+        """Ta of the environments that the policy acts in."""
+        return self.horizon_steps if self.residual is None else 1
 
     @model_validator(mode="after")
     def _check(self) -> PolicySpec:
@@ -42,6 +49,13 @@ class PolicySpec(BaseModel):
 
     def build(self) -> Policy:
         """Return the policy with fresh weights."""
+        base = self.build_chunked()
+        if self.residual is None or isinstance(base, GaussianPolicy):
+            return base
+        return ResidualPolicy(base, self.residual)
+
+    def build_chunked(self) -> ChunkedPolicy:
+        """Return the policy, without what corrects it, with fresh weights."""
         if isinstance(self.policy, DiffusionConfig):
             return DiffusionPolicy(self.policy, self.task, self.horizon_steps, self.ft_denoising_steps)
         return GaussianPolicy(self.policy, self.task, self.horizon_steps)
@@ -53,7 +67,8 @@ def save_policy(path: Path, spec: PolicySpec, state: dict[str, Tensor], origin: 
     Args:
         path: file to write.
         spec: how to build the networks.
-        state: the policy's state dict; a fine-tuned diffusion policy adds `denoiser_ft.*`.
+        state: the policy's state dict; a fine-tuned diffusion policy adds `denoiser_ft.*`, a residual one has
+            `base.*` and `residual.*`.
         origin: where the weights come from, for people.
     """
     write_tensors(path, "policy", state, {"spec": spec.model_dump(mode="json"), "origin": origin})

@@ -20,8 +20,10 @@ from inril.algos.base import Algorithm, Info, Update
 from inril.algos.dipo import make_dipo
 from inril.algos.dppo import make_dppo
 from inril.algos.idql import make_idql
+from inril.algos.ppo import PPO
 from inril.algos.ppo_gaussian import make_ppo_gaussian
-from inril.config import Execution, FinetuneConfig
+from inril.algos.residual_ppo import make_residual_ppo
+from inril.config import DiffusionConfig, Execution, FinetuneConfig, ResidualPPOConfig
 from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos
@@ -30,6 +32,7 @@ from inril.envs import make_env
 from inril.errors import InputError
 from inril.evaluate import Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
+from inril.interleave.phase import Phase
 from inril.interleave.schedule import Schedule
 from inril.interleave.separation import Joiner, flatten
 from inril.metrics import MetricsLog
@@ -120,8 +123,30 @@ def make_algorithm(
         return make_awr(cfg, policy)
     if cfg.algo.kind == "ppo" and isinstance(policy, GaussianPolicy):
         return make_ppo_gaussian(cfg, policy)
+    if cfg.algo.kind == "residual_ppo" and isinstance(policy, DiffusionPolicy):
+        return make_residual_ppo(cfg, policy)
     expected = f"a policy that {cfg.method} can fine-tune"
     raise InputError("policy", field="kind", expected=expected, got=type(policy).__name__)
+
+
+def make_phase(cfg: FinetuneConfig, algorithm: Algorithm) -> Phase | None:
+    """Build imitation for separation by network; None for any other."""
+    if cfg.separation != "network":
+        return None
+    assert isinstance(algorithm, PPO)  # the settings allow no other algorithm
+    # What the base has planned before a phase is planned anew by the base of after it.
+    return Phase(algorithm.il_parameters(), cfg.il.network, after=algorithm.observer.start)
+
+
+def finetuned_spec(spec: PolicySpec, cfg: FinetuneConfig) -> PolicySpec:
+    """Say how to build the fine-tuned policy from how the pre-trained one is built."""
+    if isinstance(cfg.algo, ResidualPPOConfig):
+        return spec.model_copy(update={"residual": cfg.algo.residual})
+    policy = spec.policy
+    if isinstance(policy, DiffusionConfig):  # what these algorithms fine-tune is the whole chain
+        policy = policy.model_copy(update={"ddim_steps": None})
+    ft_denoising_steps = getattr(cfg.algo, "ft_denoising_steps", 0)
+    return spec.model_copy(update={"policy": policy, "ft_denoising_steps": ft_denoising_steps})
 
 
 class BestPolicy(NamedTuple):
@@ -163,8 +188,9 @@ class Finetuning:
     ) -> None:
         self.cfg, self.spec, self.algorithm, self.demos, self.folder = cfg, spec, algorithm, demos, folder
         self.sim_threads = execution.sim_threads
-        self.env = make_env(cfg.task, cfg.n_envs, spec.horizon_steps, self.sim_threads)
-        self.schedule = Schedule(cfg.m, cfg.il)
+        self.env = make_env(cfg.task, cfg.n_envs, algorithm.act_steps, self.sim_threads)
+        self.phase = make_phase(cfg, algorithm)
+        self.schedule = Schedule(cfg.m, cfg.il, in_phases=self.phase is not None)
         self.joiner = Joiner(cfg.separation, cfg.il)
         self.itr = self.env_steps = self.n_diverged = 0
         self.best: BestPolicy | None = None
@@ -208,11 +234,12 @@ class Finetuning:
             info = self.algorithm.collect(self.env, self.itr)
         self.env_steps += int(info.pop("env_steps"))
         self._check_divergence(int(info["n_diverged"]))
-        if self.itr % self.cfg.il.diagnose_every == 0:
+        # Gradients of different networks have no angle.
+        if self.phase is None and self.itr % self.cfg.il.diagnose_every == 0:
             with self._clock("diagnose"):
                 info |= self._gradient_angle()
         sums: dict[str, list[float]] = defaultdict(list)
-        for update in self.algorithm.updates(self.itr):
+        for update in self._updates():
             with self._clock(f"update_{update.name}"):
                 for name, value in self._step(update).items():
                     sums[name].append(value)
@@ -222,6 +249,17 @@ class Finetuning:
         info["n_il_updates"] = self.schedule.n_il_updates
         return info
 
+    def _updates(self) -> Iterator[Update]:
+        """Yield the iteration's gradient steps, those of an imitation phase last."""
+        yield from self.algorithm.updates(self.itr)
+        if self.phase is not None and self.schedule.phase_due(self.itr - self.cfg.algo.critic_warmup_itr):
+            yield from self.phase.updates(self._phase_loss)
+
+    def _phase_loss(self) -> torch.Tensor:
+        self.schedule.n_il_updates += 1
+        generator = torch_stream(self.cfg.seed, "il", self.schedule.n_il_updates)
+        return self._il_loss_on_new_batch(generator, self.cfg.il.network.batch_size)
+
     def _step(self, update: Update) -> Info:
         """Take one gradient step, joined by imitation when that is due."""
         update.zero_grad()
@@ -230,7 +268,7 @@ class Finetuning:
             shared = self.algorithm.il_parameters()
             if self.schedule.due(self.itr):
                 info |= self.joiner.join(update, shared, self._il_loss, self._il_noise())
-            else:
+            elif self.phase is None:
                 info["grad_norm_rl"] = flatten([p.grad for p in shared if p.grad is not None]).norm().item()
         self._check_finite(update.name, info)
         update.apply()
@@ -238,15 +276,15 @@ class Finetuning:
 
     def _il_loss(self) -> torch.Tensor:
         generator = torch_stream(self.cfg.seed, "il", self.schedule.n_il_updates)
-        return self._il_loss_on_new_batch(generator)
+        return self._il_loss_on_new_batch(generator, self.cfg.il.batch_size)
 
     def _il_noise(self) -> torch.Generator | None:
         if self.cfg.il.source == "demos":
             return None
         return torch_stream(self.cfg.seed, "il_noise", self.schedule.n_il_updates)
 
-    def _il_loss_on_new_batch(self, generator: torch.Generator) -> torch.Tensor:
-        batch = self.demos.train.sample(generator, self.cfg.il.batch_size)
+    def _il_loss_on_new_batch(self, generator: torch.Generator, size: int) -> torch.Tensor:
+        batch = self.demos.train.sample(generator, size)
         return self.algorithm.il_loss(batch.obs, batch.action_chunk, generator)
 
     def _gradient_angle(self) -> Info:
@@ -254,7 +292,7 @@ class Finetuning:
         halves = iter((0, 1))
         return gradient_angle(
             lambda: self.algorithm.rl_loss(self.cfg.il.batch_size, next(halves), generator),
-            lambda: self._il_loss_on_new_batch(generator),
+            lambda: self._il_loss_on_new_batch(generator, self.cfg.il.batch_size),
             self.algorithm.il_parameters(),
         )
 
@@ -283,8 +321,16 @@ class Finetuning:
 
     def _evaluate(self, purpose: str, n_episodes: int) -> Evaluation:
         seed = subseed(self.cfg.seed, purpose, self.itr)
-        chunk, task = self.spec.horizon_steps, self.cfg.task
-        return evaluate(self.algorithm.act, task, chunk, n_episodes, seed, threads=self.sim_threads)
+        algorithm, task = self.algorithm, self.cfg.task
+        return evaluate(
+            algorithm.act,
+            task,
+            algorithm.act_steps,
+            n_episodes,
+            seed,
+            threads=self.sim_threads,
+            memory=algorithm.memory,
+        )
 
     def _publish(self) -> None:
         with self._clock("report"):
@@ -293,7 +339,7 @@ class Finetuning:
         for episode in report.episodes(self.cfg.task.metric):
             self.metrics.add(self.itr, self.env_steps, "report", episode)
         origin = {"itr": self.itr, "env_steps": self.env_steps, "config": self.cfg.model_dump(mode="json")}
-        spec = self.spec.model_copy(update={"ft_denoising_steps": getattr(self.cfg.algo, "ft_denoising_steps", 0)})
+        spec = finetuned_spec(self.spec, self.cfg)
         final_policy = {name: tensor.clone() for name, tensor in self.algorithm.policy_state().items()}
         if self.best is not None:
             self._report_best(self.best)
@@ -360,6 +406,8 @@ class Finetuning:
             "n_diverged": self.n_diverged,
             "metrics_length": self.metrics.flush(),
         }
+        if self.phase is not None:
+            state["phase"] = self.phase.state_dict()
         if self.best is not None:
             state["best"] = self.best._asdict()
         self.folder.save(state)
@@ -370,6 +418,8 @@ class Finetuning:
         self.algorithm.load_state_dict(state["algorithm"])
         self.env.set_state({name: np.asarray(value) for name, value in state["env"].items()})
         self.schedule.load_state_dict(state["schedule"])
+        if self.phase is not None:
+            self.phase.load_state_dict(state["phase"])
         self.itr, self.env_steps, self.n_diverged = state["itr"], state["env_steps"], state["n_diverged"]
         self.best = BestPolicy(**state["best"]) if "best" in state else None
         log.info("resuming at iteration %d, %d env steps", self.itr, self.env_steps)

@@ -20,7 +20,7 @@ from inril.evaluate import Evaluation, acting, evaluate
 from inril.metrics import MetricsLog
 from inril.numerics import versions
 from inril.policies.ema import update_ema
-from inril.policies.files import Policy, PolicySpec, save_policy
+from inril.policies.files import ChunkedPolicy, PolicySpec, save_policy
 from inril.seeding import subseed, torch_stream
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.train.run_folder import OnMismatch, open_run
@@ -95,7 +95,7 @@ class Cloning:
         self.sim_threads = execution.sim_threads
         self.spec = PolicySpec(task=cfg.task, policy=cfg.policy, horizon_steps=cfg.horizon_steps)
         torch.manual_seed(subseed(cfg.seed, "init"))
-        self.policy = self.spec.build().to(data.normalizer.device)
+        self.policy = self.spec.build_chunked().to(data.normalizer.device)
         self.policy.normalizer.load_state_dict(data.normalizer.state_dict())
         self.ema = copy.deepcopy(self.policy).requires_grad_(False)
         self.best = copy.deepcopy(self.ema)
@@ -116,7 +116,7 @@ class Cloning:
         return self.step >= self.cfg.optim.max_steps or stalled
 
     @property
-    def candidate(self) -> Policy:
+    def candidate(self) -> ChunkedPolicy:
         """The weights that would be handed on now."""
         return self.ema if self.cfg.use_ema else self.policy
 
@@ -168,7 +168,7 @@ class Cloning:
         """Evaluate the chosen checkpoint on episodes that had no part in the choice."""
         return self._evaluate(self.best, "report", self.cfg.report_episodes)
 
-    def _evaluate(self, policy: Policy, purpose: str, n_episodes: int) -> Evaluation:
+    def _evaluate(self, policy: ChunkedPolicy, purpose: str, n_episodes: int) -> Evaluation:
         seed = subseed(self.cfg.seed, purpose, self.step)
         chunk, task = self.cfg.horizon_steps, self.cfg.task
         return evaluate(acting(policy), task, chunk, n_episodes, seed, threads=self.sim_threads)

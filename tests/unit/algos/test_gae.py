@@ -79,3 +79,11 @@ def test_scaler_goes_on_where_it_was_saved(rng: np.random.Generator) -> None:
     second.load_state_dict(first.state_dict())
     for iteration, scaled in zip(iterations[2:], expected[2:], strict=True):
         np.testing.assert_array_equal(second(*iteration), scaled)
+
+
+def test_without_discount_it_is_the_deviation_of_the_rewards_and_the_bound_can_be_chosen() -> None:
+    rng = np.random.default_rng(1)
+    reward = rng.normal(1.0, 3.0, (500, 4))
+    scaler = RewardScaler(4, gamma=0.0, clip=2.0)
+    scaled = scaler(reward, rng.random((500, 4)) < 0.2)
+    np.testing.assert_allclose(scaled, np.clip(reward / reward.std(), -2, 2), rtol=1e-5)

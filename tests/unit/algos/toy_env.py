@@ -15,10 +15,10 @@ class ToyEnv:
     Everything that happened is kept in `log`, for independent recomputation.
     """
 
-    obs_dim, action_dim, act_steps, max_episode_steps, n_diverged = 2, 2, 2, 100, 0
+    obs_dim, action_dim, max_episode_steps, n_diverged = 2, 2, 100, 0
 
-    def __init__(self, n_envs: int = 4) -> None:
-        self.n_envs = n_envs
+    def __init__(self, n_envs: int = 4, act_steps: int = 2) -> None:
+        self.n_envs, self.act_steps = n_envs, act_steps
         self.time = np.zeros(n_envs, dtype=int)
         self.position = np.zeros(n_envs)
         self.log: list[tuple[FloatArray, ChunkStep]] = []
@@ -28,7 +28,7 @@ class ToyEnv:
         return self._obs()
 
     def step_chunk(self, action_chunk: FloatArray) -> ChunkStep:
-        assert action_chunk.shape == (self.n_envs, 2, 2)
+        assert action_chunk.shape == (self.n_envs, self.act_steps, 2)
         before = self._obs()
         self.time += 1
         self.position = np.tanh(self.position + action_chunk.mean(axis=(1, 2)))
@@ -39,7 +39,7 @@ class ToyEnv:
         self.time[ended], self.position[ended] = 0, 0.25
         nothing = np.zeros(self.n_envs, dtype=bool)
         reward = 1.0 + final_obs[:, 0]
-        n_steps = np.full(self.n_envs, 2)
+        n_steps = np.full(self.n_envs, self.act_steps)
         step = ChunkStep(self._obs(), final_obs, reward, n_steps, terminated, truncated, nothing, nothing)
         self.log.append((before, step))
         return step

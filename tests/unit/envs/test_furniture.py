@@ -313,7 +313,7 @@ def test_a_diverging_simulation_ends_its_own_episode_alone() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(InputError, match="task: expected one of one_leg_low, .*, got 'sofa_low'"):
+    with pytest.raises(InputError, match=r"task: expected one of one_leg_low, .*, got 'sofa_low'"):
         make_furniture_scene("sofa_low")
     env = inril.envs.make("lamp_low", 2, 3)
     try:

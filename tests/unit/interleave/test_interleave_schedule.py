@@ -77,3 +77,19 @@ def test_schedule_saved_anywhere_in_a_cycle_goes_on(il_config: Make, unit: str, 
         after.load_state_dict(before.state_dict())
         assert due + [after.due(itr) for itr in asked[cut:]] == expected
         assert after.state_dict() == whole.state_dict()
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 7])
+def test_phases_follow_every_mth_iteration_and_no_update_is_joint(il_config: Make, m: int) -> None:
+    last = Schedule(m, il_config(unit="iteration"), in_phases=True)
+    first = Schedule(m, il_config(unit="iteration", phase="first"), in_phases=True)
+    assert joint_steps(last) == []
+    assert (last.n_rl_updates, last.n_il_updates) == (120, 0)
+    n_warmup = 2  # iterations -1 and 0 of those in which the actor learns
+    assert [itr for itr in range(1 - n_warmup, 21) if last.phase_due(itr)] == list(range(m, 21, m))
+    assert [itr for itr in range(1 - n_warmup, 21) if first.phase_due(itr)] == list(range(1, 21, m))
+
+
+def test_phases_belong_to_finite_m_and_networks_of_their_own(il_config: Make) -> None:
+    assert not any(Schedule("inf", il_config(), in_phases=True).phase_due(itr) for itr in range(9))
+    assert not any(Schedule(1, il_config()).phase_due(itr) for itr in range(9))

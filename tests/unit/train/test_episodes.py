@@ -6,7 +6,7 @@ import torch
 
 from inril.tensor_file import pack, unpack
 from inril.train.episodes import EpisodeStatistics
-from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state, warmup_cosine
 from inril.types import ChunkStep
 
 
@@ -81,6 +81,13 @@ def test_optimizer_goes_on_where_it_was_saved() -> None:
         step(nets[0], first, 0.5 * i)
         step(nets[1], second, 0.5 * i)
     assert torch.equal(nets[0].weight, nets[1].weight)
+
+
+def test_rate_rises_to_the_whole_and_falls_towards_nothing() -> None:
+    factors = [warmup_cosine(itr, 2, 6) for itr in range(1, 7)]
+    assert factors == pytest.approx([1 / 3, 2 / 3, 1, 0.5 + 0.5 * 0.5**0.5, 0.5, 0.5 - 0.5 * 0.5**0.5])
+    assert warmup_cosine(1, 0, 1) == 1
+    assert warmup_cosine(9, 0, 4) == pytest.approx(0)  # an iteration that nobody planned
 
 
 def test_optimizer_decays_weights_apart_from_the_gradient() -> None:

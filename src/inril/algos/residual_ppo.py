@@ -1,0 +1,222 @@
+"""PPO on a residual policy: per environment step, around the actions that a chunked diffusion policy plans.
+
+Reinforcement trains the residual alone. Imitation trains the base where the two are kept apart by network, and the
+residual where they share it. Without imitation the base is frozen, which is ResiP.
+
+Source: Ankile et al. 2024, "From Imitation to Refinement: Residual RL for Precise Assembly" (ResiP), released code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inril.algos.base import Info
+from inril.algos.gae import RewardScaler
+from inril.algos.ppo import PPO, Sample, Stepping
+from inril.config import FinetuneConfig, ResidualPPOConfig
+from inril.device import randn
+from inril.errors import InputError
+from inril.policies.diffusion import DiffusionPolicy
+from inril.policies.mlp import MLP
+from inril.policies.residual import ResidualPolicy, init_hidden_layers
+from inril.seeding import subseed
+from inril.train.optimizer import warmup_cosine
+from inril.types import BoolArray
+
+
+class ResidualHead:
+    """Actor of residual PPO; see `ActorHead` for the methods. It sees [observation, base action].
+
+    Args:
+        policy: base and residual, both trained in place.
+        trains_base: whether imitation trains the base; else it trains the residual.
+    """
+
+    n_steps = 1
+    gamma_denoising = 1.0
+    act_steps = 1
+
+    def __init__(self, policy: ResidualPolicy, trains_base: bool) -> None:
+        self.policy, self.trains_base = policy, trains_base
+        policy.residual.requires_grad_(True)
+        policy.base.requires_grad_(False)
+        policy.base.denoiser.requires_grad_(trains_base)
+        self.normalizer = policy.normalizer
+        self.memory = policy.memory
+
+    def parameters(self) -> Sequence[Tensor]:
+        """The residual network."""
+        return list(self.policy.residual.parameters())
+
+    def il_parameters(self) -> Sequence[Tensor]:
+        """The base's denoiser, or the residual network."""
+        return list(self.policy.base.denoiser.parameters()) if self.trains_base else self.parameters()
+
+    def sample(self, obs: Tensor, generator: torch.Generator) -> Sample:
+        """Correct the base actions with noise; the trace is the residual (E, Da) before it is scaled."""
+        mean = self.policy.mean(obs)
+        residual = mean + self.policy.std * randn(mean.shape, generator, mean.device)
+        action = self.policy.corrected(obs, residual)
+        return Sample(action[:, None], residual, self.policy.logprob(obs, residual)[:, None])
+
+    def trace_shape(self) -> tuple[int, ...]:
+        """(Da,)."""
+        return (self.policy.action_dim,)
+
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
+        """Log-probability of the residual."""
+        return self.policy.logprob(obs, trace)
+
+    def entropy(self) -> Tensor:
+        """The standard deviation is not learned."""
+        return torch.zeros(())
+
+    def after_step(self) -> None:
+        """Nothing is bounded."""
+
+    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        """Denoising loss of the base over all steps, as in pre-training; or the residual's error, see `_error`."""
+        return self._denoising_loss(obs, chunk, generator) if self.trains_base else self._error(obs, chunk, generator)
+
+    def _denoising_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        return self.policy.base.bc_loss(obs, chunk, generator)
+
+    def _error(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean squared error of the corrected base action, mean residual, from the demonstrated one, both normalised.
+
+        The base plans at the demonstrated observation. Of plan and demonstration the first step counts alone: for the
+        later ones the residual would have to see observations that a demonstrated chunk does not hold.
+        """
+        planned = self.policy.plan(generator)(obs)[:, 0]  # (B, Da)
+        seen = torch.cat([obs, planned], dim=1)
+        return F.mse_loss(self.policy.corrected(seen, self.policy.mean(seen)), chunk[:, 0])
+
+    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
+        """Loss of what imitation trains, and the denoising loss of the base."""
+        state = generator.get_state()
+        il_loss = self.il_loss(obs, chunk, generator).item()
+        if self.trains_base:
+            return {"il_loss": il_loss, "il_loss_all_steps": il_loss}
+        generator.set_state(state)  # the base is measured on the same steps and noise whatever is trained
+        return {"il_loss": il_loss, "il_loss_all_steps": self._denoising_loss(obs, chunk, generator).item()}
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """The base action and the mean residual."""
+        return self.policy.exploit(obs, generator)
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """Base and residual."""
+        return self.policy.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What may have been trained."""
+        return self._learning().state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self._learning().load_state_dict(state)
+
+    def _learning(self) -> nn.Module:
+        return self.policy if self.trains_base else self.policy.residual
+
+
+class BaseObserver:
+    """Lets actor and critic see the base action too; holds the base's plans in a rollout. See `Observer`.
+
+    Args:
+        policy: whose base plans.
+        n_envs: E.
+    """
+
+    def __init__(self, policy: ResidualPolicy, n_envs: int) -> None:
+        self.policy, self.n_envs = policy, n_envs
+        self.n_extra = policy.action_dim
+        self.queue = policy.queue(n_envs)
+
+    def start(self) -> None:
+        """Forget all plans."""
+        self.queue.start(self.n_envs)
+
+    def drop(self, ended: BoolArray) -> None:
+        """Forget the plans of episodes that ended."""
+        self.queue.drop(ended)
+
+    def see(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Observation and base action (E, Do + Da)."""
+        return torch.cat([obs, self.queue.pop(obs, self.policy.plan(generator))], dim=1)
+
+    def foresee(self, obs: Tensor, wanted: BoolArray, generator: torch.Generator) -> Tensor:
+        """Successor and the base action there: the next of the plan, or the first of a new one where it is used up."""
+        return torch.cat([obs, self.queue.peek(obs, wanted, self.policy.plan(generator))], dim=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The plans."""
+        return self.queue.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the plans."""
+        self.queue.load_state_dict(state)
+
+
+def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy) -> PPO:
+    """Build residual PPO for one run, with a fresh residual and critic.
+
+    Args:
+        config: resolved settings of the run.
+        base: pre-trained diffusion policy; trained in place where imitation trains it.
+
+    Raises:
+        InputError: the base cannot act as the settings say.
+    """
+    algo = config.algo
+    assert isinstance(algo, ResidualPPOConfig)
+    _check_base(algo, base)
+    torch.manual_seed(subseed(config.seed, "init"))
+    policy = ResidualPolicy(base, algo.residual)
+    # Each step of each environment is one environment step, so the number of iterations is known.
+    n_itr = -(-config.env_steps // (config.n_envs * config.n_steps))
+    warmup_itr = algo.lr_warmup_itr
+    return PPO(
+        # The control takes no gradient step of its own.
+        config=algo if algo.train_residual else algo.model_copy(update={"epochs": 0}),
+        head=ResidualHead(policy, trains_base=config.separation == "network"),
+        critic=_critic(algo, policy.in_dim),
+        n_envs=config.n_envs,
+        n_steps=config.n_steps,
+        seed=config.seed,
+        reset_seed=subseed(config.seed, "train_env"),
+        reset_each_itr=config.reset_each_itr,
+        observer=BaseObserver(policy, config.n_envs),
+        reward_scaler=RewardScaler(config.n_envs, gamma=0.0, clip=algo.reward_clip),
+        stepping=Stepping(
+            joint=True,
+            weight_decay=1e-6,
+            eps=1e-5,
+            lr_factor=None if warmup_itr is None else lambda itr: warmup_cosine(itr, warmup_itr, n_itr),
+        ),
+    )
+
+
+def _critic(algo: ResidualPPOConfig, in_dim: int) -> MLP:
+    """Return a value network that is about 0.25 everywhere at first, as the reference's."""
+    critic = MLP(algo.critic_network, in_dim, 1)
+    init_hidden_layers(critic)
+    weight, bias = critic.layers[-1].parameters()
+    nn.init.orthogonal_(weight, gain=0.25)
+    nn.init.constant_(bias, 0.25)
+    return critic
+
+
+def _check_base(algo: ResidualPPOConfig, base: DiffusionPolicy) -> None:
+    limits = {"act_steps": (base.chunk_shape[0], "steps of its chunks")}
+    limits["ddim_steps"] = (base.schedule.denoising_steps, "denoising steps")
+    for name, (limit, what) in limits.items():
+        value = getattr(algo.residual, name)
+        if value is not None and value > limit:
+            expected = f"at most the pre-trained policy's {limit} {what}"
+            raise InputError("algo", field=f"residual.{name}", expected=expected, got=str(value))

@@ -1,0 +1,59 @@
+"""Imitation on parameters that reinforcement does not touch: separation by network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inril.algos.base import Info, Update
+from inril.config import PhaseConfig
+from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
+
+
+class Phase:
+    """Gradient steps of imitation between two iterations, with an optimiser of their own.
+
+    Args:
+        parameters: what imitation trains.
+        config: number of steps and optimisation.
+        after: called when a phase has ended.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], config: PhaseConfig, after: Callable[[], None]) -> None:
+        self.parameters, self.config, self.after = list(parameters), config, after
+        self.optimizer: torch.optim.Optimizer = adamw(self.parameters, config.lr, config.weight_decay)
+
+    def updates(self, il_loss: Callable[[], Tensor]) -> Iterator[Update]:
+        """Yield one phase's gradient steps.
+
+        Args:
+            il_loss: computes the imitation loss on a new batch.
+        """
+
+        def backward() -> Info:
+            loss = il_loss()
+            loss.backward()
+            norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+            return {"il_loss": loss.item(), "grad_norm_il": norm.item()}
+
+        for _ in range(self.config.n_steps):
+            yield Update(
+                name="il",
+                backward=backward,
+                parameters=self.parameters,
+                optimizer=self.optimizer,
+                max_grad_norm=self.config.max_grad_norm,
+                is_actor=False,
+            )
+        self.after()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimiser's state."""
+        return optimizer_state(self.optimizer)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the optimiser's state."""
+        load_optimizer_state(self.optimizer, state)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from inril.config import TaskSpec
+from inril.evaluate import evaluate
+from inril.types import BoolArray, FloatArray
+
+torch.set_num_threads(1)
+TASK = TaskSpec(
+    id="hopper", title="Hopper", suite="gym", obs_dim=11, action_dim=3, max_episode_steps=6, metric="return"
+)
+
+
+class Recorder:
+    """A policy whose memory writes down all that it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str | list[bool]] = []
+
+    def start(self, n_envs: int) -> None:
+        self.told.append(f"start {n_envs}")
+
+    def drop(self, ended: BoolArray) -> None:
+        self.told.append(ended.tolist())
+
+    def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
+        self.told.append("act")
+        return torch.randn(len(obs), 2, 3, generator=generator).double().numpy()
+
+
+def test_memory_starts_with_every_round_and_hears_of_every_end() -> None:
+    policy = Recorder()
+    evaluate(policy.act, TASK, act_steps=2, n_episodes=4, seed=0, n_envs=2, memory=policy)
+    nobody, everybody = [False, False], [True, True]
+    round_of_three_chunks = ["start 2", "act", nobody, "act", nobody, "act", everybody]
+    assert policy.told == round_of_three_chunks * 2
+
+
+def test_ends_are_told_environment_by_environment() -> None:
+    policy = Recorder()
+    task = TASK.model_copy(update={"max_episode_steps": 100})
+    evaluate(policy.act, task, act_steps=2, n_episodes=8, seed=0, n_envs=8, memory=policy)
+    ends = np.array([ended for ended in policy.told if isinstance(ended, list)])
+    assert ends.any(axis=0).all()
+    assert ((ends.sum(axis=1) > 0) & (ends.sum(axis=1) < 8)).any()
+
+
+def test_results_do_not_depend_on_whether_anybody_remembers() -> None:
+    policy = Recorder()
+    with_memory, without = (evaluate(policy.act, TASK, 2, 3, seed=0, memory=memory) for memory in (policy, None))
+    np.testing.assert_array_equal(with_memory.episode_return, without.episode_return)
