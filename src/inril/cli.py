@@ -140,11 +140,9 @@ def _expert(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from inril.evaluate import acting, evaluate
     from inril.policies.files import load_policy
-    from inril.policies.residual import ResidualPolicy
 
     policy, spec = load_policy(args.policy)
-    memory = policy.memory if isinstance(policy, ResidualPolicy) else None
-    result = evaluate(acting(policy), spec.task, spec.act_steps, args.episodes, args.seed, memory=memory)
+    result = evaluate(acting(policy), spec.task, spec.act_steps, args.episodes, args.seed, memory=policy.memory)
     error = result.episode_return.std() / len(result.episode_return) ** 0.5
     print(
         f"{spec.task.id}: return {result.episode_return.mean():.1f} +- {error:.1f} (standard error), "

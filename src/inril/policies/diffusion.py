@@ -33,7 +33,7 @@ def make_denoiser(config: DiffusionConfig, task: TaskSpec, horizon_steps: int) -
 
 
 class DiffusionPolicy(nn.Module):
-    """Normaliser, noise schedule and denoiser: all that acting needs.
+    """Normaliser, noise schedule and denoiser: all that acting needs. It remembers nothing of an episode.
 
     Args:
         config: sizes.
@@ -41,6 +41,8 @@ class DiffusionPolicy(nn.Module):
         horizon_steps: Tp, all of which are executed.
         ft_denoising_steps: K', last steps that a fine-tuned copy of the network takes; 0 before fine-tuning.
     """
+
+    memory = None
 
     def __init__(
         self, config: DiffusionConfig, task: TaskSpec, horizon_steps: int, ft_denoising_steps: int = 0

@@ -16,13 +16,15 @@ from inril.policies.mlp import MLP
 class GaussianPolicy(nn.Module):
     """Normaliser and network; the mean passes through tanh, the standard deviation does not depend on the state.
 
-    Pre-training leaves the standard deviation alone; PPO may learn it.
+    Pre-training leaves the standard deviation alone; PPO may learn it. The policy remembers nothing of an episode.
 
     Args:
         config: sizes and standard deviation.
         task: dimensions of observation and action.
         horizon_steps: Tp, all of which are executed.
     """
+
+    memory = None
 
     def __init__(self, config: GaussianConfig, task: TaskSpec, horizon_steps: int) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
     while len(durations.succeeded) < spec.max_episodes and len(shown) < len(OUTCOMES[task.metric]):
         n_episodes = min(spec.episodes, spec.max_episodes - len(durations.succeeded))
         seed = subseed(spec.seed, "film", len(durations.succeeded))
-        recorded = record(act, task, trained.horizon_steps, n_episodes, seed, execution.sim_threads)
+        recorded = record(act, task, trained.act_steps, n_episodes, seed, execution.sim_threads, actor.memory)
         for episode in recorded.episodes():
             shown.setdefault(episode.succeeded, (recorded, episode))
             durations.succeeded.append(episode.succeeded)
