@@ -12,13 +12,10 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-import mujoco
 import numpy as np
-import numpy.typing as npt
-from numba import types
 
+from benchmarks.physics import bare_physics
 from inril.envs.batched import BatchedSimulator
-from inril.envs.kernel import compiled, mujoco_function
 from inril.envs.osc import N_SUBSTEPS
 from inril.envs.robomimic import FastRobomimic
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
@@ -29,20 +26,6 @@ from inril.types import FloatArray
 _SEED = 0
 _N_STEPS = 60  # from a reset on
 _N_ENVS = 4
-_STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-
-_mj_step = mujoco_function("mj_step", types.uintp, types.uintp)
-_mj_set_state = mujoco_function("mj_setState", types.uintp, types.uintp, types.uintp, types.int32)
-
-
-@compiled
-def _bare_physics(simulators: npt.NDArray[np.void], physics: FloatArray) -> None:
-    """Take the physics steps of one action from each recorded state (N, E, state size)."""
-    for i in range(physics.shape[0]):
-        for e in range(simulators.size):
-            _mj_set_state(simulators[e].model, simulators[e].data, physics[i, e].ctypes.data, np.int32(_STATE))
-            for _ in range(N_SUBSTEPS):
-                _mj_step(simulators[e].model, simulators[e].data)
 
 
 def _action_chunks(action_dim: int, act_steps: int) -> FloatArray:
@@ -90,7 +73,7 @@ def _bare_run(task_id: str, action_chunks: FloatArray) -> Callable[[], None]:
         env.step_chunk(actions)
         physics.append(env.get_state()["physics"])
     recorded = np.array(physics, dtype=np.float64)
-    return lambda: _bare_physics(suite.simulators, recorded)
+    return lambda: bare_physics(suite.simulators, recorded, N_SUBSTEPS)
 
 
 def _seconds(run: Callable[[], None]) -> tuple[float, float]:
