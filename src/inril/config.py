@@ -48,6 +48,7 @@ Method = Literal[
     "ppo_gaussian",
     "residual_ppo",
     "residual_il_only",
+    "residual_ppo_naive",
 ]
 # The algorithm behind each method: its `algo.kind`.
 ALGORITHMS: dict[Method, str] = {
@@ -65,6 +66,7 @@ ALGORITHMS: dict[Method, str] = {
     "ppo_gaussian": "ppo",
     "residual_ppo": "residual_ppo",
     "residual_il_only": "residual_ppo",
+    "residual_ppo_naive": "residual_ppo",
 }
 PolicyName = Literal["diffusion", "unet", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl", "robomimic"]
@@ -586,19 +588,23 @@ class FinetuneConfig(Model):
             raise ValueError(f"algo.kind {self.algo.kind!r} does not belong to method {self.method!r}")
         if self.m == "inf" and self.separation != "none":
             raise ValueError("m = inf (RL only) goes with separation none")
-        if self.m != "inf" and self.separation not in separations(self.algo):
-            known = " or ".join(separations(self.algo))
-            raise ValueError(f"separation {known} for finite m of {self.method}, not {self.separation!r}")
         if self.separation == "network" and (self.il.unit, self.il.source) != ("iteration", "demos"):
             raise ValueError("il.unit iteration and il.source demos with separation network")
+        known = separations(self.algo, self.il)
+        if self.m != "inf" and self.separation not in known:
+            raise ValueError(f"separation {' or '.join(known)} for finite m of {self.method}, not {self.separation!r}")
         return self
 
 
-def separations(algo: Model) -> tuple[Separation, ...]:
-    """Return how imitation can be kept apart from an algorithm's reinforcement, the usual way last."""
-    if not isinstance(algo, ResidualPPOConfig):
-        return "none", "surgery"
-    return ("none", "surgery", "network") if algo.train_residual else ("network",)
+def separations(algo: Model, il: IlConfig) -> tuple[Separation, ...]:
+    """Return how imitation can be kept apart from an algorithm's reinforcement, the usual way last.
+
+    Networks of its own it can only have as whole phases between iterations, on demonstrations.
+    """
+    by_network = isinstance(algo, ResidualPPOConfig) and (il.unit, il.source) == ("iteration", "demos")
+    if isinstance(algo, ResidualPPOConfig) and not algo.train_residual:
+        return ("network",)
+    return ("none", "surgery", "network") if by_network else ("none", "surgery")
 
 
 class SmoothingConfig(Model):

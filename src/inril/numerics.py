@@ -39,6 +39,7 @@ _PARTS = {
     "idql_frozen": ("idql",),
     "idql_noise": ("idql", "noise"),
     "residual_il_only": ("residual_ppo",),
+    "residual_ppo_naive": ("residual_ppo",),
 }
 
 

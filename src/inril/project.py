@@ -312,7 +312,7 @@ class Project:
                 self.pretrain(task, policy, seed=0)
             for method in self.methods(task):
                 rl_only = self.finetune(task, method, "none", "inf", seed=0)
-                self.finetune(task, method, separations(rl_only.algo)[-1], 2, seed=0)
+                self.finetune(task, method, separations(rl_only.algo, rl_only.il)[-1], 2, seed=0)
             self.axes(task)
         for name in self.root.figures:
             for panel in self.figure(name).panels:

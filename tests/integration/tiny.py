@@ -64,7 +64,7 @@ def finetune_config(
     method: str = "dppo", m: int | str = 2, changed: Mapping[str, Any] | None = None, seed: int = 0
 ) -> FinetuneConfig:
     rl_only = project().finetune("hopper", method, "none", "inf", seed)
-    separation = "none" if m == "inf" else separations(rl_only.algo)[-1]
+    separation = "none" if m == "inf" else separations(rl_only.algo, rl_only.il)[-1]
     values = merge(project().finetune("hopper", method, separation, m, seed).model_dump(), _FINETUNE)  # type: ignore[arg-type]
     if "target_kl" in values["algo"]:
         values["algo"]["target_kl"] = None  # no early stop, so that the number of updates can be told in advance
