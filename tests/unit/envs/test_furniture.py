@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
+import gymnasium
 import mujoco
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 import inril.envs
 from inril.envs.furniture.model import FENCE_FRONT
@@ -333,3 +338,55 @@ def test_smallest_rotation_aligns_two_directions() -> None:
     for _ in range(5):
         one, other = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
         np.testing.assert_allclose(aligning(one, other) @ one, other, atol=1e-12)
+
+
+GYMNASIUM_IDS = {
+    "one_leg_low": "OneLegLow",
+    "one_leg_med": "OneLegMed",
+    "lamp_low": "LampLow",
+    "lamp_med": "LampMed",
+    "round_table_low": "RoundTableLow",
+    "round_table_med": "RoundTableMed",
+    "mug_rack_low": "MugRackLow",
+    "peg_in_hole_low": "PegInHoleLow",
+}
+
+
+# As unbounded as those of the other suites; the checker only remarks on it.
+@pytest.mark.filterwarnings("ignore:.*A Box observation space m(in|ax)imum value is:UserWarning")
+@pytest.mark.parametrize("task_id", list(FURNITURE_TASKS))
+def test_gymnasium_env_passes_the_checker(task_id: str) -> None:
+    env = gymnasium.make(f"inril/{GYMNASIUM_IDS[task_id]}-v0")
+    check_env(env.unwrapped, skip_render_check=True)
+    assert env.spec is not None
+    assert env.spec.max_episode_steps == furniture_task(task_id).max_episode_steps
+    env.close()
+
+
+# In a process of its own: MuJoCo chooses a backend once, and a machine may have none.
+RENDERING = """
+import sys, numpy as np
+from inril.envs.furniture.scene import make_furniture_scene
+scene = make_furniture_scene(sys.argv[1])
+scene.reset(np.random.default_rng(0))
+try:
+    image = scene.suite.image(0)
+except Exception as error:
+    sys.exit(print(f"no rendering here: {error}") or 77)
+assert image.shape == (480, 480, 3) and image.dtype == np.uint8
+before = image.astype(int)
+scene.step(np.array([0.5, 0.2, 0.3, 1, 0, 0, 0, -1, 0, -1.0]))
+assert np.abs(scene.suite.image(0).astype(int) - before).max() > 50, "the hand has moved"
+assert len(np.unique(image.reshape(-1, 3), axis=0)) > 500, "a scene has many colours"
+"""
+
+
+@pytest.mark.parametrize("task_id", ["one_leg_low", "mug_rack_low"])
+def test_images_show_the_scene(task_id: str) -> None:
+    environment = {"MUJOCO_GL": "egl", **os.environ}
+    child = subprocess.run(
+        [sys.executable, "-c", RENDERING, task_id], env=environment, capture_output=True, text=True, check=False
+    )
+    if child.returncode == 77 or "MUJOCO_GL" in child.stderr:
+        pytest.skip(child.stdout.strip() or "MUJOCO_GL names a backend that is not installed")
+    assert child.returncode == 0, child.stderr
