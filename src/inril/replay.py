@@ -105,7 +105,7 @@ def record(
 ) -> Round:
     """Evaluate whole episodes side by side, and record them; arguments as of `evaluate`."""
     recorded = Round(task)
-    evaluate(act, task, act_steps, n_episodes, seed, n_envs=n_episodes, threads=threads, watcher=recorded, memory=memory)
+    evaluate(act, task, act_steps, n_episodes, seed, n_episodes, threads, watcher=recorded, memory=memory)
     return recorded
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -19,7 +18,7 @@ from inril.envs.furniture.rotations import quat_of
 from inril.envs.furniture.rules import PITCH_M, FurnitureRules
 from inril.envs.furniture.shapes import Shape, Touch
 from inril.envs.furniture.task import FurnitureTask, Pair, Part, Seat
-from inril.types import FloatArray, IntArray
+from inril.types import FloatArray
 
 TIMESTEP_S = 0.004
 CONTROL_DT_S = 0.1
@@ -59,11 +58,6 @@ class FurnitureModel:
     def compile(self) -> mujoco.MjModel:
         """Return a model of one environment."""
         return self.spec.compile()
-
-    @cached_property
-    def part_qpos(self) -> IntArray:
-        """Addresses (parts,) of the parts' poses in positions."""
-        return np.array([_free_joint(self.model, part.name).qposadr[0] for part in self.task.furniture.parts])
 
 
 def furniture_model(task: FurnitureTask) -> FurnitureModel:
@@ -168,10 +162,6 @@ def seat_frame(seat: Seat, male: Part) -> tuple[FloatArray, FloatArray]:
     return np.array(seat.pos, dtype=np.float64), quat_of(seat.rot @ male.axis)
 
 
-def _free_joint(model: mujoco.MjModel, part: str) -> Any:
-    return model.joint(model.body(part).jntadr[0])
-
-
 def _rules(task: FurnitureTask, model: mujoco.MjModel) -> FurnitureRules:
     furniture = task.furniture
     parts = {part.name: part for part in furniture.parts}
@@ -207,6 +197,7 @@ def _rules(task: FurnitureTask, model: mujoco.MjModel) -> FurnitureRules:
         grip_site=model.site(GRIP_SITE).id,
         finger_qpos=np.array([model.joint(name).qposadr[0] for name in FINGERS], dtype=np.int64),
         part_body=np.array([model.body(name).id for name in parts], dtype=np.int64),
+        part_spin=np.array([model.joint(name).dofadr[0] + 3 for name in parts], dtype=np.int64),
         base_body=np.array([model.body(pair.base).id for pair in pairs], dtype=np.int64),
         male_body=np.array([model.body(pair.part).id for pair in pairs], dtype=np.int64),
         n_seats=np.array([len(pair.seats) for pair in pairs], dtype=np.int64),

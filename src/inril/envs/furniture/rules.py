@@ -55,6 +55,9 @@ _REST_GAIN = 0.3
 _REST_RAD = np.array([0.0, 0.2, 0.0, -2.0, 0.0, 2.3, 0.785])
 _GRIP_FORCE_N = 13.0
 _SITE = 6  # mjOBJ_SITE
+# IsaacGym's default. A small part that slips out of the grip can spin ten times as fast, which the integrator does not
+# survive.
+_MAX_SPIN_RAD_S = 64.0
 
 _mj_step1 = mujoco_function("mj_step1", types.uintp, types.uintp)
 _mj_step2 = mujoco_function("mj_step2", types.uintp, types.uintp)
@@ -74,6 +77,7 @@ class FurnitureRules(NamedTuple):
         grip_site: site between the pads.
         finger_qpos: (2,) addresses of the fingers' positions.
         part_body: (parts,) bodies in the order of the observation.
+        part_spin: (parts,) first address of their angular velocities.
         base_body: (P,) body with the seats.
         male_body: (P,) body that belongs there.
         n_seats: (P,) seats of each pair.
@@ -99,6 +103,7 @@ class FurnitureRules(NamedTuple):
     grip_site: int
     finger_qpos: IntArray
     part_body: IntArray
+    part_spin: IntArray
     base_body: IntArray
     male_body: IntArray
     n_seats: IntArray
@@ -303,6 +308,17 @@ def _drive(simulator: Simulator, rules: FurnitureRules, progress: Progress, acti
 
 
 @compiled
+def _limit_spin(simulator: Simulator, rules: FurnitureRules) -> None:
+    """Slow down parts that spin faster than they may."""
+    qvel = float_view(simulator.qvel, simulator.nv)
+    for first in rules.part_spin:
+        spin = qvel[first : first + 3]
+        speed = np.sqrt(_dot3(spin, spin))
+        if speed > _MAX_SPIN_RAD_S:
+            spin *= _MAX_SPIN_RAD_S / speed
+
+
+@compiled
 def control_step(simulator: Simulator, rules: FurnitureRules, progress: Progress, action: FloatArray) -> None:
     """Advance one environment by one action (10,).
 
@@ -311,6 +327,7 @@ def control_step(simulator: Simulator, rules: FurnitureRules, progress: Progress
     _drive(simulator, rules, progress, action)
     for _ in range(rules.n_substeps):
         _mj_step2(simulator.model, simulator.data)
+        _limit_spin(simulator, rules)
         _mj_step1(simulator.model, simulator.data)
         _turn_screws(simulator, rules, progress)
 
