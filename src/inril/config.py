@@ -588,7 +588,8 @@ class FinetuneConfig(Model):
             raise ValueError(f"algo.kind {self.algo.kind!r} does not belong to method {self.method!r}")
         if self.m == "inf" and self.separation != "none":
             raise ValueError("m = inf (RL only) goes with separation none")
-        if self.separation == "network" and (self.il.unit, self.il.source) != ("iteration", "demos"):
+        by_network = isinstance(self.algo, ResidualPPOConfig) and self.separation == "network"
+        if by_network and (self.il.unit, self.il.source) != ("iteration", "demos"):
             raise ValueError("il.unit iteration and il.source demos with separation network")
         known = separations(self.algo, self.il)
         if self.m != "inf" and self.separation not in known:

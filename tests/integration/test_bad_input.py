@@ -136,7 +136,7 @@ def pre_training(inputs: tiny.Inputs, out: Path, demos: Path | None = None, **ch
         ({"separation": "network"}, "separation none or surgery for finite m of dppo, not 'network'"),
         ({"il": {"aggregator": "graddrop"}}, "il.aggregator: expected 'upgrad', 'mean', 'torchjd.AlignedMTL', "),
         ({"il": {"aggregator": "torchjd.Trio"}}, "or 'torchjd.UPGrad', got 'torchjd.Trio'"),
-        ({"task": {"suite": "atari"}}, "task.suite: expected 'gym' or 'robomimic', got 'atari'"),
+        ({"task": {"suite": "atari"}}, "task.suite: expected 'gym', 'robomimic' or 'furniture', got 'atari'"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else None,
 )

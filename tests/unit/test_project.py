@@ -164,7 +164,7 @@ def test_unknown_source_of_a_panel_is_refused(config_dir: Path) -> None:
     path = config_dir / "budgets" / "smoke.yaml"
     path.write_text(path.read_text().replace("&published workstation", "&published mainframe"))
     with pytest.raises(
-        InputError, match=r"source of figure fig5, panel a: expected one of compute, laptop, .*mainframe"
+        InputError, match=r"source of figure fig1, panel a: expected one of compute, laptop, .*mainframe"
     ):
         project(config_dir, budget="smoke").check()
 
@@ -179,7 +179,7 @@ def test_a_control_may_have_another_separation_than_its_panel() -> None:
     settings = project(budget="laptop")
     surgery, rl_only, none = (("surgery", 10), ("none", "inf"), ("none", 10))
     assert {(run.separation, run.m) for run in settings.runs("fig9")} == {surgery, rl_only, none}
-    (panel,) = settings.figure("fig9").panels
+    panel, _ = settings.figure("fig9").panels
     assert panel.holds("hopper", "dppo", "none", "10")
     assert not panel.holds("hopper", "dppo", "none", "5")
     assert not panel.is_own("dppo", "none", "10")
@@ -228,7 +228,7 @@ def test_bad_choices_are_refused(changed: dict[str, Any], message: str) -> None:
     [
         (
             {"task": "hoper"},
-            "figures.fig8.panels.task: expected one of can, halfcheetah, hopper, lift,",
+            "figures.fig8.panels.task: expected one of can, halfcheetah, hopper, lamp_low,",
         ),
         ({"method": "ddpo"}, "figures.fig8.panels.0.method: expected 'dppo', 'dppo_bcloss', "),
         (
@@ -350,7 +350,7 @@ def test_rl_only_separates_nothing() -> None:
     [
         (
             ("ant", "dppo", "none"),
-            "task: expected one of can, halfcheetah, hopper, lift,",
+            "task: expected one of can, halfcheetah, hopper, lamp_low,",
         ),
         (("hopper", "sac", "none"), "method: expected one of dppo, .*, ppo_gaussian, .*, got 'sac'"),
         (("hopper", "dppo", "wall"), "separation: expected one of none, surgery, network, got 'wall'"),

@@ -73,7 +73,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(root / "dvc.yaml", r"foreach: \[.*\]", "foreach: [smoke]")
     edit(root / "src" / "inril" / "config.py", "^DEFAULT_BUDGET = .*", 'DEFAULT_BUDGET = "smoke"')
     edit(root / "config" / "config.yaml", "^budget: laptop", "budget: smoke")
-    edit(root / "config" / "config.yaml", r"^  fig5:(.*\n)+?(?=  fig8:)", "")
+    edit(root / "config" / "config.yaml", r"^  fig1:(.*\n)+?(?=  fig8:)", "")
     edit(root / "config" / "config.yaml", r"^  fig9:(.*\n)+?(?=\nplot:)", COMPARISON)
     git(root, "init", "--quiet")
     make(root, "snakemake", "--cores", "2", "results/fig8.pdf")

@@ -31,7 +31,7 @@ def test_free_motion_equals_robosuites(task_id: str) -> None:
     upwards = np.zeros(fast.action_dim)
     upwards[2::7] = 0.5  # away from all that could be touched
     for action in upwards + smooth_actions(N_FREE_STEPS, fast.action_dim):
-        (obs, solved), (expected_obs, expected_solved) = fast.step(action), stock.step(action)
+        (obs, _, solved), (expected_obs, _, expected_solved) = fast.step(action), stock.step(action)
         qpos_error = (fast.state() - stock.state())[1 + shared.qpos_in_stock]
         largest_qpos = max(largest_qpos, np.abs(qpos_error).max())
         largest_obs = max(largest_obs, np.abs(obs - expected_obs).max())
