@@ -1,4 +1,4 @@
-"""Images of the Robomimic tasks: robosuite's full model, in the state of a simulator that may not know all of it."""
+"""Images of simulators; whoever makes a camera needs an OpenGL context."""
 
 from __future__ import annotations
 
@@ -12,28 +12,71 @@ _SIZE_PX = 480
 _COLLISION_GEOMS = 0  # group of the shapes that robosuite does not show
 
 
-class RobomimicCamera:
-    """Looks at robosuite's model from its camera "agentview"; needs an OpenGL context.
+class Camera:
+    """One of a model's cameras.
 
     Args:
-        model: robosuite's own.
+        model: what is seen.
+        name: of the camera.
+        options: what is shown; MuJoCo's own choice if None.
     """
 
-    def __init__(self, model: mujoco.MjModel) -> None:
-        self._model = model
-        self._data = mujoco.MjData(model)
+    def __init__(self, model: mujoco.MjModel, name: str, options: mujoco.MjvOption | None = None) -> None:
         self._renderer = mujoco.Renderer(model, height=_SIZE_PX, width=_SIZE_PX)
-        self._options = mujoco.MjvOption()
-        self._options.geomgroup[_COLLISION_GEOMS] = 0
+        self._name, self._options = name, options
 
-    def image(self, state: FloatArray) -> npt.NDArray[np.uint8]:
-        """Return an image (480, 480, 3) of a state (1 + nq + nv,): time, positions, velocities."""
-        self._data.qpos[:] = state[1 : 1 + self._model.nq]
-        mujoco.mj_forward(self._model, self._data)
-        self._renderer.update_scene(self._data, camera="agentview", scene_option=self._options)
+    def image(self, data: mujoco.MjData) -> npt.NDArray[np.uint8]:
+        """Return an image (480, 480, 3) of the poses that have been computed last."""
+        self._renderer.update_scene(data, camera=self._name, scene_option=self._options)
         image: npt.NDArray[np.uint8] = self._renderer.render()
         return image
 
     def close(self) -> None:
         """Free the rendering context."""
         self._renderer.close()
+
+
+class StateCamera:
+    """A camera that is shown positions in place of a simulation, which so stays untouched.
+
+    Args:
+        model: what is seen.
+        name: of the camera.
+        options: what is shown; MuJoCo's own choice if None.
+    """
+
+    def __init__(self, model: mujoco.MjModel, name: str, options: mujoco.MjvOption | None = None) -> None:
+        self._model, self._data = model, mujoco.MjData(model)
+        self._camera = Camera(model, name, options)
+
+    def image(self, qpos: FloatArray) -> npt.NDArray[np.uint8]:
+        """Return an image (480, 480, 3) of positions (nq,)."""
+        self._data.qpos[:] = qpos
+        mujoco.mj_forward(self._model, self._data)
+        return self._camera.image(self._data)
+
+    def close(self) -> None:
+        """Free the rendering context."""
+        self._camera.close()
+
+
+class RobomimicCamera:
+    """Looks at robosuite's full model, in the state of a simulator that may not know all of it.
+
+    Args:
+        model: robosuite's own.
+    """
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        options = mujoco.MjvOption()
+        options.geomgroup[_COLLISION_GEOMS] = 0
+        self._nq = model.nq
+        self._camera = StateCamera(model, "agentview", options)
+
+    def image(self, state: FloatArray) -> npt.NDArray[np.uint8]:
+        """Return an image (480, 480, 3) of a state (1 + nq + nv,): time, positions, velocities."""
+        return self._camera.image(state[1 : 1 + self._nq])
+
+    def close(self) -> None:
+        """Free the rendering context."""
+        self._camera.close()

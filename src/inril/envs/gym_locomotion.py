@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from inril.envs.camera import StateCamera
 from inril.envs.gym_rules import LocomotionTask, observe_all, restart_episodes, step_chunk
 from inril.envs.kernel import simulator_table
 from inril.types import ChunkStep, FloatArray, IntArray
@@ -41,7 +42,7 @@ class GymLocomotion:
         self.data = [mujoco.MjData(self.model) for _ in range(n_envs)]
         self.simulators = simulator_table([self.model] * n_envs, self.data)
         self._control_dt_s = self.model.opt.timestep * task.rules.frame_skip
-        self._renderer: mujoco.Renderer | None = None
+        self._camera: StateCamera | None = None
 
     def advance(
         self, part: slice, action_chunk: FloatArray, elapsed_steps: IntArray, max_episode_steps: int, step: ChunkStep
@@ -78,19 +79,13 @@ class GymLocomotion:
 
     def image(self, env_index: int) -> npt.NDArray[np.uint8]:
         """Return an image (480, 480, 3), seen by the camera that follows the robot."""
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.model, height=480, width=480)
-            self._seen = mujoco.MjData(self.model)
-        # In data of its own: a state that has just been set lacks the bodies' poses, and the simulation is not touched.
-        self._seen.qpos[:] = self.data[env_index].qpos
-        mujoco.mj_forward(self.model, self._seen)
-        self._renderer.update_scene(self._seen, camera="track")
-        image: npt.NDArray[np.uint8] = self._renderer.render()
-        return image
+        if self._camera is None:
+            self._camera = StateCamera(self.model, "track")
+        return self._camera.image(self.data[env_index].qpos)
 
     def close(self) -> None:
         """Free simulator data and the rendering context."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
         self.data = []

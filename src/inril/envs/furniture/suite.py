@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from inril.envs.camera import Camera
 from inril.envs.furniture.model import CAMERA, FENCE, TIMESTEP_S, furniture_model
 from inril.envs.furniture.panda import FINGERS, START_RAD
 from inril.envs.furniture.rotations import about, quat_of
@@ -20,7 +21,6 @@ _SETTLE_S = 0.3
 _MAX_DRAWS = 1000
 _TRIES_PER_PART = 50
 _OUT_OF_REACH_M = 5.0
-_IMAGE_PX = 480
 
 
 class Furniture:
@@ -56,7 +56,7 @@ class Furniture:
             entry_rad=np.zeros((n_envs, n_pairs)),
         )
         self._draw = _StartDrawer(task, self.shared.model)
-        self._renderer: mujoco.Renderer | None = None
+        self._camera: Camera | None = None
 
     def advance(
         self, part: slice, action_chunk: FloatArray, elapsed_steps: IntArray, max_episode_steps: int, step: ChunkStep
@@ -90,17 +90,15 @@ class Furniture:
 
     def image(self, env_index: int) -> npt.NDArray[np.uint8]:
         """Return an image (480, 480, 3) of one environment."""
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.model, height=_IMAGE_PX, width=_IMAGE_PX)
-        self._renderer.update_scene(self.data[env_index], camera=CAMERA)
-        image: npt.NDArray[np.uint8] = self._renderer.render()
-        return image
+        if self._camera is None:
+            self._camera = Camera(self.model, CAMERA)
+        return self._camera.image(self.data[env_index])
 
     def close(self) -> None:
         """Free simulator data and the rendering context."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
         self.data = []
 
 
