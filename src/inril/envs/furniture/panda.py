@@ -23,7 +23,7 @@ START_RAD = np.array([-0.02630888, 0.3758795, 0.12485036, -2.1383357, -0.0943141
 """The arm at an episode's start, before randomisation."""
 
 _STIFFNESS, _DAMPING = 1000.0, 200.0  # of the joints' drives [Nm/rad], [Nms/rad]
-_GRIP_FORCE_N = 13.0
+GRIP_FORCE_N = 13.0
 _HAND_COLOUR = (0.25, 0.25, 0.28, 1.0)
 _LINK_COLOUR = (0.9, 0.9, 0.9, 1.0)
 
@@ -104,7 +104,7 @@ def add_panda(spec: mujoco.MjSpec, opening_m: float, solref: tuple[float, float]
     hand.add_site(name=GRIP_SITE, pos=[0, 0, 0.103399])
     for name, side in zip(FINGERS, (1, -1), strict=True):
         _add_finger(hand, name, side, opening_m / 2, contact)
-        _add_drive(spec, name, _GRIP_FORCE_N)
+        _add_drive(spec, name, GRIP_FORCE_N)
     coupling = spec.add_equality(type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT)
     coupling.name1, coupling.name2 = FINGERS
     coupling.data[:5] = [0, 1, 0, 0, 0]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from inril.envs.furniture.panda import ARM_JOINTS
+from inril.envs.furniture.panda import ARM_JOINTS, GRIP_FORCE_N
 from inril.envs.furniture.task import ACTION, POSE_OBS, ROBOT_OBS
 from inril.envs.kernel import (
     Simulator,
@@ -53,7 +53,6 @@ _GRIP_DEAD_BAND = 0.019
 _PSEUDO_INVERSE_CUTOFF = 1e-2  # of the largest singular value
 _REST_GAIN = 0.3
 _REST_RAD = np.array([0.0, 0.2, 0.0, -2.0, 0.0, 2.3, 0.785])
-_GRIP_FORCE_N = 13.0
 _SITE = 6  # mjOBJ_SITE
 # IsaacGym's default. A small part that slips out of the grip can spin ten times as fast, which the integrator does not
 # survive.
@@ -304,7 +303,7 @@ def _drive(simulator: Simulator, rules: FurnitureRules, progress: Progress, acti
     grip = wanted[ACTION - 1]
     if abs(grip) > _GRIP_DEAD_BAND:
         progress.grip[0] = np.sign(grip)
-    ctrl[ARM_JOINTS : ARM_JOINTS + 2] = -_GRIP_FORCE_N * progress.grip[0]
+    ctrl[ARM_JOINTS : ARM_JOINTS + 2] = -GRIP_FORCE_N * progress.grip[0]
 
 
 @compiled
@@ -421,7 +420,7 @@ def restart_episode(
     float_view(simulator.mocap_pos, 3)[:2] = fence
     ctrl = float_view(simulator.ctrl, simulator.nu)
     ctrl[:ARM_JOINTS] = qpos[:ARM_JOINTS]
-    ctrl[ARM_JOINTS : ARM_JOINTS + 2] = _GRIP_FORCE_N
+    ctrl[ARM_JOINTS : ARM_JOINTS + 2] = GRIP_FORCE_N
     _mj_step1(simulator.model, simulator.data)
     for _ in range(settle_steps):
         _mj_step2(simulator.model, simulator.data)

@@ -41,7 +41,7 @@ def test_machines_succeed_always_and_humans_mostly(scene: tuple[str, Scene]) -> 
         np.testing.assert_array_equal(reward[-HOLD_STEPS - 2 :], [0] + [1] * (HOLD_STEPS + 1))
 
 
-# Without noise; their success rates over many resets are in docs/performance.md.
+# Without noise; `python -m benchmarks.furniture experts` counts successes over many resets.
 @pytest.mark.parametrize(
     ("task_id", "n_pairs"),
     [("peg_in_hole_low", 1), ("mug_rack_low", 1), ("one_leg_med", 1), ("lamp_low", 2), ("round_table_low", 2)],
