@@ -302,14 +302,15 @@ def _file(budget: str, name: str, suffix: str | None = None) -> Path:
 
 
 def _named(budget: str, figures: Sequence[str], complete: bool) -> list[str]:
-    """Return the chosen figures and comparisons, all if none is named; `complete`: that have a run to show."""
+    """Return the chosen figures and comparisons, all if none is named, that have a run to show; `complete`: already."""
     project = _project(budget)
 
     def has_runs(name: str) -> bool:
+        planned = project.runs(name)
         tables = (TABLES / source / f"{name}.csv" for source in project.sources(name))
-        return bool(paths.complete(budget, project.runs(name))) or any(table.exists() for table in tables)
+        return bool(paths.complete(budget, planned) if complete else planned) or any(t.exists() for t in tables)
 
-    return [name for name in figures or project.shown if not complete or has_runs(name)]
+    return [name for name in figures or project.shown if has_runs(name)]
 
 
 def _place(budget: str, output: Path) -> Path:
