@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import hopper, robomimic, stepping
+from benchmarks import furniture, hopper, robomimic, stepping
 from inril.files import write_atomically
 
 
@@ -35,6 +35,7 @@ def main() -> None:
     result["stepping_env_steps_per_cpu_second"] = speed["batched_env"]
     result["rollout_fraction_of_raw_mujoco"] = speed["fraction"]
     result |= robomimic.robomimic_speeds()
+    result |= furniture.furniture_speeds()
     for name, value in result.items():
         print(f"{name:45s} {value:12.3f}")
     settings = {"n_envs": run.n_envs, "n_steps": run.n_steps, "minibatch": run.algo.minibatch}

@@ -32,7 +32,7 @@ from inril.envs.furniture.suite import Furniture
 from inril.envs.furniture.tasks import FURNITURE_TASKS, furniture_task
 from inril.report.statistics import wilson
 
-_N_ENVS, _N_STEPS, _REPEATS = 4, 100, 5
+_N_ENVS, _N_STEPS, _REPEATS = 4, 100, 7
 _WAITING_STEPS = 20
 
 
@@ -40,8 +40,9 @@ def furniture_speed(task_id: str) -> dict[str, float]:
     """Measure one task.
 
     Returns:
-        `steps`: control steps per CPU-second; `fraction`: of the bare physics' speed, both medians, in turns; `memory`:
-        kilobytes of resident memory per further environment.
+        `steps`: control steps per CPU-second; `fraction`: of the bare physics' speed, both medians, in turns; `best`:
+        the most steps of all repeats, which is nearest to an undisturbed machine; `memory`: kilobytes of resident
+        memory per further environment.
     """
     suite = Furniture(furniture_task(task_id), _N_ENVS)
     env = BatchedSimulator(suite, act_steps=1)
@@ -66,7 +67,8 @@ def furniture_speed(task_id: str) -> dict[str, float]:
             steps.append(_N_ENVS * _N_STEPS / seconds)
             fractions.append(bare / seconds)
     env.close()
-    return {"steps": median(steps), "fraction": median(fractions), "memory": _kilobytes_per_env(task_id)}
+    memory = _kilobytes_per_env(task_id)
+    return {"steps": median(steps), "best": max(steps), "fraction": median(fractions), "memory": memory}
 
 
 def _kilobytes_per_env(task_id: str) -> float:
@@ -183,8 +185,8 @@ def main() -> None:
         if args.what == "speed":
             speed = furniture_speed(task_id)
             print(
-                f"{task_id}: {speed['steps']:.0f} steps per CPU-second, {100 * speed['fraction']:.0f} % of bare "
-                f"physics, {speed['memory']:.0f} kB per environment",
+                f"{task_id}: {speed['steps']:.0f} steps per CPU-second, at best {speed['best']:.0f}, "
+                f"{100 * speed['fraction']:.0f} % of bare physics, {speed['memory']:.0f} kB per environment",
                 flush=True,
             )
         else:

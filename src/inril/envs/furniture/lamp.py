@@ -18,7 +18,8 @@ def _base() -> list[Shape]:
     """Draw a foot, a socket, and the square flange that the hood will rest on."""
     inner, outer, flange = _SOCKET_RADIUS, _FLANGE_HALF, (0.038, 0.0458)
     return [
-        square(0.0847, (-0.0172, -0.0085), _ON_TABLE),
+        square(0.0847, (-0.0172, -0.0085)),
+        square(0.0847, (-0.0172, -0.0085), Touch.TABLE, hollow=True),
         square(0.060, (-0.0085, 0.008)),
         cylinder(_SOCKET_WALL, (0.008, 0.014)),
         *ring(inner, _SOCKET_WALL, (0.014, flange[0])),
@@ -41,7 +42,8 @@ def _bulb() -> list[Shape]:
 def _hood() -> list[Shape]:
     """Draw a shade, and inside it the ledge by which it rests on the flange's corners."""
     shade = cone_shell(0.0407, 0.0267, 0.004, (-0.0486, 0.0514))
-    return [*shade, *ring(0.034, 0.0395, (-0.0425, -0.0395), touches=Touch.PARTS)]
+    ledge = ring(0.034, 0.0395, (-0.0425, -0.0395), touches=Touch.PARTS)
+    return [*shade, *ledge, square(0.064, (-0.0488, -0.044), Touch.TABLE, hollow=True)]
 
 
 _UPSIDE_DOWN = axes(x=(0, 1, 0), y=(0, 0, -1))

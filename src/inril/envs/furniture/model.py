@@ -128,8 +128,15 @@ def _add_shape(body: mujoco.MjsBody, part: Part, shape: Shape, mass_kg: float, f
         pos=part.axis @ shape.pos, quat=quat_of(part.axis @ shape.rot), mass=mass_kg,
         contype=int(shape.touches & Touch.PARTS), conaffinity=int(shape.touches),
         friction=[friction, *(_ROLLING_FRICTION if shape.rolls else _TORSION_FRICTION)],
-        condim=6 if shape.rolls else 4, solimp=_FIRM, solref=_SOLREF, rgba=[*part.colour, 1],
+        condim=_contact_dim(shape), solimp=_FIRM, solref=_SOLREF, rgba=[*part.colour, 1],
     )  # fmt: skip
+
+
+def _contact_dim(shape: Shape) -> int:
+    """Return the number of dimensions in which contacts resist: a base rests on four, which need no torsion."""
+    if shape.rolls:
+        return 6
+    return 3 if shape.touches == Touch.TABLE else 4
 
 
 def _add_screw(spec: mujoco.MjSpec, base: mujoco.MjsBody, male: Part, pair: Pair) -> None:

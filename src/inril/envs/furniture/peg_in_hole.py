@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from inril.envs.furniture.shapes import SOLID, Shape, Touch, box
+from inril.envs.furniture.shapes import SOLID, Shape, Touch, box, square
 from inril.envs.furniture.task import Z_UP, Furniture, Pair, Part, Seat
 
-_ON_TABLE = SOLID | Touch.TABLE
 _HOLE_HALF_X, _HOLE_HALF_Y = 0.008109, 0.005079
 _FRAME_HALF = 0.0125
 _FRAME_HEIGHT = 0.009
 
 
 def _peg() -> list[Shape]:
-    return [box((-0.008, 0.008), (-0.005, 0.005), (0.0, 0.050), _ON_TABLE)]
+    return [box((-0.008, 0.008), (-0.005, 0.005), (0.0, 0.050), SOLID | Touch.TABLE)]
 
 
 def _hole() -> list[Shape]:
     x, y, outer, z = _HOLE_HALF_X, _HOLE_HALF_Y, _FRAME_HALF, (0.0, _FRAME_HEIGHT)
     return [
-        box((-outer, -x), (-outer, outer), z, _ON_TABLE),
-        box((x, outer), (-outer, outer), z, _ON_TABLE),
+        box((-outer, -x), (-outer, outer), z),
+        box((x, outer), (-outer, outer), z),
         box((-x, x), (-outer, -y), z),
         box((-x, x), (y, outer), z),
+        square(2 * outer, z, Touch.TABLE, hollow=True),
     ]
 
 
