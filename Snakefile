@@ -74,7 +74,7 @@ rule all_finetune:
 rule all_films:
     """Films of all policies that the configuration names; no part of `all`."""
     input:
-        expand(rules.film.output, budget=PROJECT.budget_name, film=PROJECT.root.films),
+        [file for name in PROJECT.root.films for file in film_files(name).values()],
 
 
 rule all_experts:

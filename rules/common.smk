@@ -229,13 +229,29 @@ def files_of(name, budget=PROJECT.budget_name):
 def promoted(wildcards):
     """Return the default budget's files of a figure or comparison, unless another budget was asked for."""
     (name,) = wildcards
-    first, *_ = files_of(name)
+    return of_default_budget(name, files_of(name))
+
+
+def promoted_film(wildcards):
+    """Return the default budget's files of a film, unless another budget was asked for."""
+    return of_default_budget(wildcards.film, film_files(wildcards.film))
+
+
+def of_default_budget(name, files):
+    """Return files by suffix, if they are the default budget's."""
     if PROJECT.budget_name != DEFAULT_BUDGET:
+        first, *_ = files
         raise SystemExit(
             f"error: results/{name}.{first} belongs to budget {DEFAULT_BUDGET}: "
-            f"ask for {files_of(name)[first]}"
+            f"ask for {files[first]}"
         )
-    return files_of(name)
+    return files
+
+
+def film_files(name):
+    """Return the files of a film of the chosen budget's run, or of the published one that stands for it."""
+    budget = PROJECT.film_budget(name)
+    return {suffix: str(paths.film(budget, name, suffix)) for suffix in ("pdf", "gif")}
 
 
 def targets(name):

@@ -1,8 +1,13 @@
 """Films: what a policy does, seen. Made only when they are asked for, since rendering needs OpenGL.
 
 In: a pre-trained or fine-tuned policy.
-Out: results/<budget>/films/<film>.pdf (strips of frames, times of all episodes) and .gif.
+Out: results/<budget>/films/<film>.pdf (strips of frames, times of all episodes) and .gif; for the default budget copies
+of them in results/.
 """
+
+
+localrules:
+    promote_film,
 
 
 rule film:
@@ -29,3 +34,18 @@ rule film:
     shell:
         "python -m inril film --config {params.config:q} --policy {input:q} --out {output.pdf:q} --gif {output.gif:q} "
         "--device {resources.device} --sim-threads {resources.sim_threads} &> {log:q}"
+
+
+rule promote_film:
+    """Copy the default budget's film to where readers look for it."""
+    input:
+        unpack(promoted_film),
+    output:
+        pdf="results/{film}.pdf",
+        gif="results/{film}.gif",
+    log:
+        f"results/{DEFAULT_BUDGET}/films/{{film}}.promote.log",
+    conda:
+        "../environment.yml"
+    shell:
+        "(cp {input.pdf:q} {output.pdf:q} && cp {input.gif:q} {output.gif:q}) &> {log:q}"

@@ -790,6 +790,9 @@ class ComparisonSpec(Model):
     note: str = later("", description="what stands below the table")
 
 
+Outcomes = Literal["both", "successes", "failures"]
+
+
 class FilmConfig(Model):
     """Which policy a film shows: as pre-training left it, or as a fine-tuning run ended."""
 
@@ -801,8 +804,10 @@ class FilmConfig(Model):
     separation: Separation = Field("surgery", description="of the run if m is finite")
     seed: NonNegativeInt = Field(0, description="of the run")
     frames: Annotated[int, Field(ge=2)] = Field(6, description="images of a strip, evenly spaced over the episode")
-    episodes: PositiveInt = Field(50, description="that are evaluated; then as many again while an outcome is missing")
-    max_episodes: PositiveInt = Field(200, description="at which an outcome is given up")
+    outcomes: Outcomes = Field("both", description="that are shown")
+    examples: PositiveInt = Field(1, description="of each outcome")
+    episodes: PositiveInt = Field(50, description="that are evaluated; then as many again while examples are missing")
+    max_episodes: PositiveInt = Field(200, description="at which missing examples are given up")
 
     @model_validator(mode="after")
     def _check(self) -> FilmConfig:
@@ -818,6 +823,8 @@ class FilmSpec(Model):
     subject: str = Field(description="whose episodes these are: budget and run, for people")
     seed: NonNegativeInt = Field(description="of environments and noise")
     frames: Annotated[int, Field(ge=2)]
+    outcomes: Outcomes = "both"
+    examples: PositiveInt = 1
     episodes: PositiveInt
     max_episodes: PositiveInt
 

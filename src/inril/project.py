@@ -187,14 +187,14 @@ class Project:
         """
         run = self.film_run(name)
         shown = self.root.films[name]
-        about = [f"Budget: {self.budget_name}"]
+        about = [f"Budget: {self.film_budget(name)}"]
         if isinstance(run, Pretraining):
             about.append(f"pre-trained policy {run.policy}")
         else:
             about.append(f"{run.method}, RL only" if run.m == "inf" else f"{run.method}, {run.separation}, m = {run.m}")
         return FilmSpec(
             subject=", ".join([*about, f"training seed {run.seed}"]),
-            **shown.model_dump(include={"title", "seed", "frames", "episodes", "max_episodes"}),
+            **shown.model_dump(include={"title", "seed", "frames", "outcomes", "examples", "episodes", "max_episodes"}),
         )
 
     def film_run(self, name: str) -> AnyRun:
@@ -209,6 +209,16 @@ class Project:
             return Pretraining(shown.task, shown.policy, shown.seed)
         assert shown.method is not None
         return Run(shown.task, shown.method, separation_of_arm(shown.m, shown.separation), shown.m, shown.seed)
+
+    def film_budget(self, name: str) -> str:
+        """Return the budget of the run that a film shows: this one, or that whose published runs stand for its task.
+
+        Raises:
+            InputError: there is no such film.
+        """
+        _require("film", name, tuple(self.root.films))
+        source = self._source_of(self.root.films[name].task)
+        return self.budget_name if source == COMPUTE else source
 
     @property
     def shown(self) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """Films of a policy: strips of frames of a success and of a failure, how long episodes took, and an animation.
 
-Shown are the first success and the first failure of the evaluated episodes, so nothing was picked; where the suite
-knows no success, an episode that reached the time limit and one that ended early. Frames are evenly spaced from the
-start to the step before the task was solved, or the episode ended.
+Shown are the first success and the first failure of the evaluated episodes, or the first few of one outcome, so nothing
+was picked; where the suite knows no success, an episode that reached the time limit and one that ended early. Frames
+are evenly spaced from the start to the step before the task was solved, or the episode ended.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from inril.config import Execution, FilmSpec, Metric
+from inril.config import Execution, FilmSpec, Metric, Outcomes
 from inril.device import resolve
 from inril.envs.gymnasium_api import control_rate_hz
 from inril.errors import InputError
@@ -38,6 +39,7 @@ OUTCOMES: dict[Metric, dict[bool, str]] = {
     "success": {True: "success", False: "failure"},
     "return": {True: "time limit reached", False: "ended early"},
 }
+_ENDINGS: dict[Outcomes, tuple[bool, ...]] = {"both": (True, False), "successes": (True,), "failures": (False,)}
 _DURATION: dict[Metric, str] = {"success": "Completion time (s)", "return": "Length of the episode (s)"}
 _SIZE_PX = 240  # of a frame
 _GIF_HZ = 10  # about so many frames per simulated second, shown at their own speed
@@ -93,18 +95,20 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
     actor, trained = load_policy(policy)
     act, task = acting(actor.to(resolve(execution.device))), trained.task
     hz = control_rate_hz(task.id)
-    shown: dict[bool, tuple[Round, Episode]] = {}
+    shown: dict[bool, list[tuple[Round, Episode]]] = {ended: [] for ended in _ENDINGS[spec.outcomes]}
     durations = Durations([], [])
-    while len(durations.succeeded) < spec.max_episodes and len(shown) < len(OUTCOMES[task.metric]):
+    while len(durations.succeeded) < spec.max_episodes and any(len(of) < spec.examples for of in shown.values()):
         n_episodes = min(spec.episodes, spec.max_episodes - len(durations.succeeded))
         seed = subseed(spec.seed, "film", len(durations.succeeded))
         recorded = record(act, task, trained.act_steps, n_episodes, seed, execution.sim_threads, actor.memory)
         for episode in recorded.episodes():
-            shown.setdefault(episode.succeeded, (recorded, episode))
+            if len(shown.get(episode.succeeded, ())) < spec.examples:
+                shown.setdefault(episode.succeeded, []).append((recorded, episode))
             durations.succeeded.append(episode.succeeded)
             durations.seconds.append(episode.n_steps / hz)
     names = OUTCOMES[task.metric]
-    clips = [_clip(names[ended], *shown[ended], spec.frames, hz) for ended in (True, False) if ended in shown]
+    wanted = [ended for ended in _ENDINGS[spec.outcomes] if shown[ended]] or list(shown)  # what there is, if not that
+    clips = [_clip(names[ended], *episode, spec.frames, hz) for ended in wanted for episode in shown[ended]]
     with mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans", "pdf.fonttype": 42}):
         figure = draw(spec, clips, durations, task.metric)
         buffer = BytesIO()
@@ -144,11 +148,11 @@ def _stride(hz: int) -> int:
 
 
 def draw(spec: FilmSpec, clips: Sequence[Clip], durations: Durations, metric: Metric) -> Figure:
-    """Draw one strip per outcome and below them how long episodes took.
+    """Draw one strip per episode and below them how long episodes took.
 
     Args:
         spec: title, and whose episodes these are.
-        clips: what is seen of an episode of each outcome.
+        clips: what is seen of the shown episodes.
         durations: of all evaluated episodes.
         metric: headline metric of the task.
     """
@@ -189,8 +193,9 @@ def _note(spec: FilmSpec, clips: Sequence[Clip], durations: Durations, metric: M
     share = interval_text(wilson(np.array(durations.succeeded, float)), "success")
     parts = [f"{spec.subject}.", f"{n_episodes} episodes, {name}: {share} (95 % Wilson interval)."]
     if n_episodes > spec.episodes:
-        parts.append(f"{spec.episodes} at a time until both outcomes were seen, at most {spec.max_episodes}.")
-    parts.append(f"Shown: the first episode of each outcome ({', '.join(clip.outcome for clip in clips)}).")
+        parts.append(f"{spec.episodes} at a time until these were seen, at most {spec.max_episodes}.")
+    counts = Counter(clip.outcome for clip in clips)
+    parts.append(f"Shown: the first of each outcome ({', '.join(f'{n} {outcome}' for outcome, n in counts.items())}).")
     return " ".join(parts)
 
 

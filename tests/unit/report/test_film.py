@@ -42,8 +42,8 @@ def test_figure_says_what_is_shown_and_what_it_rests_on(durations: film.Duration
     assert sum(bar.get_height() for bar in histogram.patches) == 2
     note = figure.get_supxlabel().replace("\n", " ")
     assert note == (
-        "Budget: smoke, dppo. 6 episodes, success: 33.3 % [9.7, 70.0] (95 % Wilson interval). 4 at a time until both "
-        "outcomes were seen, at most 8. Shown: the first episode of each outcome (success, failure)."
+        "Budget: smoke, dppo. 6 episodes, success: 33.3 % [9.7, 70.0] (95 % Wilson interval). 4 at a time until these "
+        "were seen, at most 8. Shown: the first of each outcome (1 success, 1 failure)."
     )
     plt.close(figure)
 
@@ -96,9 +96,10 @@ def test_unknown_formats_are_refused(policy: Path, tmp_path: Path) -> None:
 def test_command_films_a_policy(policy: Path, tmp_path: Path) -> None:
     # Processes of their own: MuJoCo chooses its OpenGL backend at import.
     made = []
-    for name in ("one", "two"):
+    two_failures = SPEC.model_copy(update={"outcomes": "failures", "examples": 2})
+    for name, spec in (("one", SPEC), ("two", SPEC), ("failures", two_failures)):
         files = [tmp_path / f"{name}.{suffix}" for suffix in ("pdf", "gif")]
-        command = ["film", "--config", SPEC.model_dump_json(), "--policy", str(policy), "--out", str(files[0])]
+        command = ["film", "--config", spec.model_dump_json(), "--policy", str(policy), "--out", str(files[0])]
         child = subprocess.run(
             [sys.executable, "-m", "inril", *command, "--gif", str(files[1])],
             env={"MUJOCO_GL": "egl", **os.environ},
@@ -115,6 +116,8 @@ def test_command_films_a_policy(policy: Path, tmp_path: Path) -> None:
     with Image.open(tmp_path / "one.gif") as animation:
         assert animation.n_frames > 1  # type: ignore[attr-defined]
         first = animation.convert("L")
+    with Image.open(tmp_path / "failures.gif") as animation:
+        assert animation.size == (480, 240)  # of both, or of successes where nothing failed
     low, high = first.getextrema()
     assert high - low > 100  # the robot stands before a checkered floor
 
@@ -124,21 +127,26 @@ def test_films_are_of_runs_of_the_configuration() -> None:
         "a": {"title": "A", "task": "hopper", "policy": "diffusion", "seed": 3},
         "b": {"title": "B", "task": "hopper", "method": "dppo", "m": 10},
         "c": {"title": "C", "task": "hopper", "method": "dppo"},
+        "d": {"title": "D", "task": "lift", "method": "dppo"},
     }
     project = Project(CONFIG, read_yaml(CONFIG / "config.yaml") | {"budget": "laptop", "films": films})
     project.check()
-    assert [str(project.film_run(name).folder("laptop")) for name in films] == [
+    assert [project.film_budget(name) for name in films] == ["laptop"] * 3 + ["workstation"]
+    assert [str(project.film_run(name).folder(project.film_budget(name))) for name in films] == [
         "results/laptop/pretrain/hopper/diffusion/seed3",
         "results/laptop/finetune/hopper/dppo/surgery/m10/seed0",
         "results/laptop/finetune/hopper/dppo/none/minf/seed0",
+        "results/workstation/finetune/lift/dppo/none/minf/seed0",
     ]
     assert [project.film(name).subject for name in films] == [
         "Budget: laptop, pre-trained policy diffusion, training seed 3",
         "Budget: laptop, dppo, surgery, m = 10, training seed 0",
         "Budget: laptop, dppo, RL only, training seed 0",
+        "Budget: workstation, dppo, RL only, training seed 0",
     ]
     assert json.loads(project.film("a").model_dump_json()) == {
-        "title": "A", "subject": project.film("a").subject, "seed": 3, "frames": 6, "episodes": 50, "max_episodes": 200,
+        "title": "A", "subject": project.film("a").subject, "seed": 3, "frames": 6, "outcomes": "both",
+        "examples": 1, "episodes": 50, "max_episodes": 200,
     }  # fmt: skip
 
 
