@@ -102,7 +102,7 @@ class Cloning:
         trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
         self.optimizer = adamw(trained, cfg.optim.lr, cfg.optim.weight_decay)
         self.step = 0
-        self.best_step, self.best_score = 0, -math.inf
+        self.best_step, self.best_score, self.best_loss = 0, -math.inf, math.inf
         self.lowest_loss, self.checks_without_gain = math.inf, 0
         self.probes = {
             "train": fixed_probe(data.train, _PROBE_SIZE),
@@ -147,7 +147,10 @@ class Cloning:
 
     @torch.no_grad()
     def check(self) -> dict[str, float]:
-        """Measure the losses, score the candidate, and remember it if it is the best so far."""
+        """Measure the losses, score the candidate, and remember it if it is the best so far.
+
+        Equal scores, such as no success at all, leave the choice to the held-out loss.
+        """
         losses = {}
         for name, probe in self.probes.items():
             generator = torch_stream(self.cfg.seed, "probe_noise")
@@ -159,8 +162,8 @@ class Cloning:
             self.checks_without_gain += 1
         metric = self.cfg.task.metric
         score = self._evaluate(self.candidate, "select", self.cfg.select_episodes).score(metric)
-        if score > self.best_score:
-            self.best_step, self.best_score = self.step, score
+        if (score, -losses["holdout_loss"]) > (self.best_score, -self.best_loss):
+            self.best_step, self.best_score, self.best_loss = self.step, score, losses["holdout_loss"]
             self.best.load_state_dict(self.candidate.state_dict())
         return {**losses, f"select_{metric}": score}
 
@@ -183,6 +186,7 @@ class Cloning:
             "step": self.step,
             "best_step": self.best_step,
             "best_score": self.best_score,
+            "best_loss": self.best_loss,
             "lowest_loss": self.lowest_loss,
             "checks_without_gain": self.checks_without_gain,
         }
@@ -192,7 +196,7 @@ class Cloning:
         for name in ("policy", "ema", "best"):
             getattr(self, name).load_state_dict(state[name])
         load_optimizer_state(self.optimizer, state["optimizer"])
-        for name in ("step", "best_step", "best_score", "lowest_loss", "checks_without_gain"):
+        for name in ("step", "best_step", "best_score", "best_loss", "lowest_loss", "checks_without_gain"):
             setattr(self, name, state[name])
 
 
