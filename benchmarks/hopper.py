@@ -15,7 +15,7 @@ import torch
 
 from inril.algos.dppo import make_dppo
 from inril.algos.ppo import PPO
-from inril.config import FinetuneConfig
+from inril.config.runs import FinetuneConfig
 from inril.data import make_demos, read_demos, split_demos
 from inril.envs import make
 from inril.envs.base import BatchedEnv

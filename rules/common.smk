@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 from inril import paths
-from inril.config import DEFAULT_BUDGET, DemoSource, Method, PolicyName, Separation
-from inril.config import COMPUTE, ExpertJob, FigureSpec, PlannedRun
+from inril.config.base import COMPUTE, DEFAULT_BUDGET
+from inril.config.base import DemoSource, Method, PolicyName, Separation
+from inril.config.runs import ExpertJob
+from inril.config.shown import FigureSpec, PlannedRun
 from inril.errors import InputError
 from inril.numerics import demos_versions, finetune_versions, versions
 from inril.project import Project

@@ -15,19 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from inril.config import (
-    ComparisonSpec,
-    DemosConfig,
-    Device,
-    Execution,
-    ExpertJob,
-    FigureSpec,
-    FilmSpec,
-    FinetuneConfig,
-    Model,
-    PretrainConfig,
-    TableSpec,
-)
+from inril.config.base import Device, Execution, Model
+from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
+from inril.config.shown import ComparisonSpec, FigureSpec, FilmSpec, TableSpec
 from inril.errors import InputError
 from inril.project import Project, read_yaml, validate
 
@@ -91,7 +81,7 @@ def read_config(model: type[ModelT], text: str) -> ModelT:
 
 def schemas() -> dict[str, str]:
     """Return the JSON schema of every setting, by file name."""
-    from inril.config import RootConfig
+    from inril.config.root import RootConfig
 
     models: dict[str, type[Model]] = {
         "config": RootConfig,

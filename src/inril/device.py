@@ -7,7 +7,7 @@ import os
 import torch
 from torch import Tensor
 
-from inril.config import Device
+from inril.config.base import Device
 from inril.errors import InputError
 
 

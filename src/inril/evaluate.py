@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inril.config import Metric, TaskSpec
+from inril.config.base import Metric, TaskSpec
 from inril.data.normalizer import Normalizer
 from inril.envs import make_env
 from inril.envs.base import BatchedEnv

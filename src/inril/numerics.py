@@ -5,7 +5,7 @@ Golden tests (tests/unit/test_golden.py) fail when results change without a bump
 
 from __future__ import annotations
 
-from inril.config import SCRIPTED
+from inril.config.base import SCRIPTED
 
 VERSIONS = {
     "expert": 1,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from inril.config import M
+from inril.config.base import M
 
 METRICS, POLICY = "metrics.csv", "policy.safetensors"  # of a run, in its folder; they appear when it is complete
 

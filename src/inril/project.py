@@ -19,32 +19,19 @@ import yaml
 from pydantic import ValidationError
 
 from inril import paths
-from inril.config import (
-    COMPUTE,
-    SOURCES,
-    Axes,
+from inril.config.algos import DPPOConfig, ResidualPPOConfig
+from inril.config.base import COMPUTE, SOURCES, DemoSource, M, Method, Model, PolicyName, Separation
+from inril.config.policy import DiffusionConfig
+from inril.config.root import Axes, RootConfig
+from inril.config.runs import DemosConfig, ExpertConfig, FinetuneConfig, PretrainConfig, separations
+from inril.config.shown import (
     ComparisonRow,
     ComparisonSpec,
-    DemosConfig,
-    DemoSource,
-    DiffusionConfig,
-    DPPOConfig,
-    ExpertConfig,
     FigureConfig,
     FilmSpec,
-    FinetuneConfig,
-    M,
-    Method,
-    Model,
     PanelRuns,
     PolicyColumn,
-    PolicyName,
-    PretrainConfig,
-    ResidualPPOConfig,
-    RootConfig,
-    Separation,
     separation_of_arm,
-    separations,
 )
 from inril.errors import InputError
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inril import paths
-from inril.config import DEFAULT_BUDGET, SCRIPTED
+from inril.config.base import DEFAULT_BUDGET, SCRIPTED
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.project import Project, read_yaml

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.envs import make_env
 from inril.envs.base import BatchedEnv
 from inril.evaluate import Act, Memory, evaluate

@@ -10,7 +10,9 @@ import pytest
 import tiny
 from torch import Tensor
 
-from inril.config import Execution, FinetuneConfig, PPOBase
+from inril.config.algos import PPOBase
+from inril.config.base import Execution
+from inril.config.runs import FinetuneConfig
 from inril.data import read_demos, split_demos
 from inril.envs import make
 from inril.policies.files import load_policy

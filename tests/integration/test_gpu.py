@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from inril.config import Execution
+from inril.config.base import Execution
 from inril.device import resolve
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, sample_chain

@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from inril.config import ExpertConfig
+from inril.config.runs import ExpertConfig
 from inril.data.chunks import split_demos
 from inril.data.demo_file import demo_returns, read_demos
 from inril.evaluate import evaluate

@@ -20,7 +20,7 @@ import tiny
 from rich.console import Console
 
 from inril import cli, paths
-from inril.config import Model
+from inril.config.base import Model
 from inril.errors import InputError
 from inril.project import Pretraining, Project, Run, read_yaml
 from inril.report.status import Row, State, figure_status, time_left

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from inril.config import DemosConfig, FinetuneConfig, PretrainConfig, TaskSpec, separations
+from inril.config.base import TaskSpec
+from inril.config.runs import DemosConfig, FinetuneConfig, PretrainConfig, separations
 from inril.project import Project, merge, read_yaml, validate
 from inril.tensor_file import read_tensors
 

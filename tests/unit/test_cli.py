@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from inril import cli
-from inril.config import FinetuneConfig
+from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
 from inril.project import Project, read_yaml
 

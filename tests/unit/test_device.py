@@ -12,7 +12,9 @@ from torch import Tensor
 
 from inril.algos.dppo import DiffusionHead
 from inril.algos.ppo_gaussian import GaussianHead
-from inril.config import ClipSchedule, DiffusionConfig, DPPOConfig, GaussianConfig, NetworkConfig, PPOConfig, TaskSpec
+from inril.config.algos import ClipSchedule, DPPOConfig, PPOConfig
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 from inril.device import randn, resolve
 from inril.errors import InputError
 from inril.policies import mlp

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.envs.batched import BatchedSimulator
 from inril.evaluate import evaluate
 from inril.project import Project, read_yaml

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.evaluate import evaluate
 from inril.types import BoolArray, FloatArray
 

@@ -23,17 +23,9 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Algorithm, Info
-from inril.config import (
-    DiffusionConfig,
-    ExpertConfig,
-    FinetuneConfig,
-    GaussianConfig,
-    IlConfig,
-    NetworkConfig,
-    PhaseConfig,
-    PretrainConfig,
-    TaskSpec,
-)
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
+from inril.config.runs import ExpertConfig, FinetuneConfig, IlConfig, PhaseConfig, PretrainConfig
 from inril.data.chunks import split_demos
 from inril.data.demo_file import Demos, Episode, write_demos
 from inril.data.generate import roll_out

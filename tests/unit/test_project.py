@@ -10,7 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from inril.cli import schemas
-from inril.config import Axes, DemosConfig, DemoSource, FinetuneConfig
+from inril.config.base import DemoSource
+from inril.config.root import Axes
+from inril.config.runs import DemosConfig, FinetuneConfig
 from inril.errors import InputError
 from inril.project import Pretraining, Project, Run, merge, read_yaml
 

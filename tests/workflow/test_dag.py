@@ -148,7 +148,7 @@ def test_changed_setting_reruns_what_uses_it(smoke: Path, source: Path, plan: Pl
 
 
 def test_docstring_reruns_nothing(smoke: Path, source: Path, plan: Plan) -> None:
-    for module in ("train/finetune.py", "numerics.py", "config.py"):
+    for module in ("train/finetune.py", "numerics.py", "config/base.py"):
         edit(source / "src" / "inril" / module, r'^"""', '"""Said better. ')
     assert plan(smoke, root=source) == set()
 

@@ -71,7 +71,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in ("Snakefile", "environment.yml", "published/tables/README.md"):
         shutil.copy(ROOT / file, root / file)
     edit(root / "dvc.yaml", r"foreach: \[.*\]", "foreach: [smoke]")
-    edit(root / "src" / "inril" / "config.py", "^DEFAULT_BUDGET = .*", 'DEFAULT_BUDGET = "smoke"')
+    edit(root / "src" / "inril" / "config" / "base.py", "^DEFAULT_BUDGET = .*", 'DEFAULT_BUDGET = "smoke"')
     edit(root / "config" / "config.yaml", "^budget: laptop", "budget: smoke")
     edit(root / "config" / "config.yaml", r"^  fig1:(.*\n)+?(?=  fig8:)", "")
     edit(root / "config" / "config.yaml", r"^  fig9:(.*\n)+?(?=\nplot:)", COMPARISON)

@@ -19,7 +19,8 @@ from inril.algos.experience import Experience, make_experience
 from inril.algos.gae import gae, successor_values
 from inril.algos.off_policy import OffPolicy
 from inril.algos.ppo_loss import normalize_advantage
-from inril.config import AWRConfig, FinetuneConfig
+from inril.config.algos import AWRConfig
+from inril.config.runs import FinetuneConfig
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.seeding import subseed

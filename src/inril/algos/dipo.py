@@ -19,7 +19,8 @@ from torch import Tensor
 from inril.algos.base import Info, Update
 from inril.algos.experience import Experience, make_experience
 from inril.algos.off_policy import OffPolicy
-from inril.config import DIPOConfig, FinetuneConfig
+from inril.config.algos import DIPOConfig
+from inril.config.runs import FinetuneConfig
 from inril.policies.critics import TwinQ
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.ema import update_ema

@@ -18,7 +18,8 @@ from torch import Tensor
 from inril.algos.base import Info
 from inril.algos.bc_loss import DemoLoss, TeacherLoss
 from inril.algos.ppo import PPO, Regularizer, Sample, make_ppo, rows_at_a_time
-from inril.config import DPPOConfig, FinetuneConfig
+from inril.config.algos import DPPOConfig
+from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset
 from inril.errors import InputError
 from inril.policies.chain_sampler import ChainSampler

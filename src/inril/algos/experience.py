@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
-from inril.config import FinetuneConfig, OffPolicyBase
+from inril.config.algos import OffPolicyBase
+from inril.config.runs import FinetuneConfig
 from inril.data.normalizer import Normalizer
 from inril.envs.base import BatchedEnv
 from inril.policies.diffusion import DiffusionPolicy

@@ -20,7 +20,8 @@ from torch import Tensor
 from inril.algos.base import Info, Update
 from inril.algos.experience import Experience, make_experience
 from inril.algos.off_policy import OffPolicy
-from inril.config import FinetuneConfig, IDQLConfig
+from inril.config.algos import IDQLConfig
+from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, DemoBatch
 from inril.data.rewarded_demos import RewardedDemos
 from inril.policies.chain_sampler import ChainSampler

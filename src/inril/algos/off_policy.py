@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inril.algos.base import Info, Update
 from inril.algos.experience import Experience
 from inril.algos.networks import Networks
-from inril.config import OffPolicyBase
+from inril.config.algos import OffPolicyBase
 from inril.envs.base import BatchedEnv
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.denoiser import Denoiser

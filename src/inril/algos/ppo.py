@@ -18,7 +18,8 @@ from inril.algos.base import Info, Update
 from inril.algos.gae import RewardScaler, gae, successor_values
 from inril.algos.observer import Observer, PlainObserver
 from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
-from inril.config import FinetuneConfig, PPOBase
+from inril.config.algos import PPOBase
+from inril.config.runs import FinetuneConfig
 from inril.data.normalizer import Normalizer
 from inril.envs.base import BatchedEnv
 from inril.evaluate import Memory

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from inril.algos.base import Info
 from inril.algos.ppo import PPO, Sample, make_ppo
-from inril.config import FinetuneConfig, PPOConfig
+from inril.config.algos import PPOConfig
+from inril.config.runs import FinetuneConfig
 from inril.policies.gaussian import GaussianPolicy
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from inril.config import ClipSchedule
+from inril.config.algos import ClipSchedule
 
 
 def clip_schedule(config: ClipSchedule, n_steps: int) -> Tensor:

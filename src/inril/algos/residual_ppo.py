@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from inril.algos.base import Info
 from inril.algos.gae import RewardScaler
 from inril.algos.ppo import PPO, Sample, Stepping
-from inril.config import FinetuneConfig, ResidualPPOConfig
+from inril.config.algos import ResidualPPOConfig
+from inril.config.runs import FinetuneConfig
 from inril.device import randn
 from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy

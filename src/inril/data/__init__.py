@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inril.config import SCRIPTED, DemosConfig
+from inril.config.base import SCRIPTED
+from inril.config.runs import DemosConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import Demos, demo_returns, read_demos, read_provenance
 from inril.data.normalizer import Normalizer

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inril.config import HoldoutConfig
+from inril.config.runs import HoldoutConfig
 from inril.data.demo_file import Demos
 from inril.data.normalizer import Normalizer
 from inril.data.split import split_episodes

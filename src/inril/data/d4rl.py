@@ -8,7 +8,8 @@ from urllib.parse import urlparse
 import h5py
 import numpy as np
 
-from inril.config import DemosConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, mean_return, write_demos
 from inril.data.download import fetch
 from inril.data.hdf5 import Array, open_hdf5, read_array

@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 import inril
-from inril.config import HoldoutConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import HoldoutConfig
 from inril.data.env_args import env_args, env_name
 from inril.data.hdf5 import Array, check_finite, check_shape, open_hdf5, read_array
 from inril.data.layout import check_total, dataset_shapes, demo_names, read_demo, read_env_args

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import inril
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS, RobomimicTask
 from inril.envs.robosuite_build import CONTROL_FREQ_HZ, CONTROLLER
 from inril.errors import InputError

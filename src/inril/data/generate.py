@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import inril.envs
-from inril.config import DemosConfig
+from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, Float32Array, mean_return, write_demos
 from inril.envs import BatchedEnv
 from inril.errors import InputError

@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.data.hdf5 import Array, read_array
 from inril.errors import InputError
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inril.config import HoldoutConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import HoldoutConfig
 from inril.data.chunks import ChunkDataset, chunk_starts
 from inril.data.demo_file import read_demos
 from inril.data.hdf5 import Array, open_hdf5, read_array

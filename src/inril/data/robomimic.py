@@ -15,7 +15,8 @@ from urllib.parse import urlparse
 import h5py
 import numpy as np
 
-from inril.config import DemosConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, mean_return, write_demos
 from inril.data.download import fetch
 from inril.data.env_args import LAYOUT_VERSION, robomimic_task

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.data.env_args import LAYOUT_VERSION, env_name, robots_of
 from inril.envs.robosuite_build import CONTROL_FREQ_HZ, CONTROLLER
 from inril.errors import InputError

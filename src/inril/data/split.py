@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inril.config import HoldoutConfig
+from inril.config.runs import HoldoutConfig
 from inril.errors import InputError
 from inril.seeding import stream
 from inril.types import IntArray

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.envs.base import BatchedEnv
 from inril.envs.batched import BatchedSimulator, Suite
 from inril.envs.furniture.suite import Furniture

@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from inril.config import AggregatorName
+from inril.config.base import AggregatorName
 from inril.errors import InputError
 
 Aggregator = Callable[[Tensor, Tensor], Tensor]

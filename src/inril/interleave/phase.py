@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info, Update
-from inril.config import PhaseConfig
+from inril.config.runs import PhaseConfig
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 
 

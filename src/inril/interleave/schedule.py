@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inril.config import IlConfig, M
+from inril.config.base import M
+from inril.config.runs import IlConfig
 
 
 class Schedule:

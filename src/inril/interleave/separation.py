@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info, Update
-from inril.config import IlConfig, Separation
+from inril.config.base import Separation
+from inril.config.runs import IlConfig
 from inril.device import randn
 from inril.interleave.aggregators import Aggregator, make_aggregator
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.config import NetworkConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.policy import NetworkConfig
 from inril.policies.mlp import MLP
 
 

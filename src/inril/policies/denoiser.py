@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.config import DiffusionConfig, NetworkConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, NetworkConfig
 from inril.policies.mlp import MLP
 
 # Maps noisy chunks (B, Tp, Da) and rows of the time table, (B, time_dim) or one for all (1, time_dim), to the noise.

@@ -8,7 +8,9 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
-from inril.config import DiffusionConfig, GaussianConfig, Model, ResidualConfig, TaskSpec, later
+from inril.config.algos import ResidualConfig
+from inril.config.base import Model, TaskSpec, later
+from inril.config.policy import DiffusionConfig, GaussianConfig
 from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.gaussian import GaussianPolicy

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from inril.config import GaussianConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.policy import GaussianConfig
 from inril.data.normalizer import Normalizer
 from inril.device import randn
 from inril.policies.mlp import MLP

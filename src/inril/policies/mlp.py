@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.config import NetworkConfig
+from inril.config.policy import NetworkConfig
 
 
 def mish(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inril.config import ResidualConfig
+from inril.config.algos import ResidualConfig
 from inril.data.normalizer import Normalizer
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP

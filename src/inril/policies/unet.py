@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.config import DiffusionConfig, TaskSpec, UNetConfig
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, UNetConfig
 from inril.policies.denoiser import Denoiser, Predict
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from inril.config import COMPUTE, PanelRuns, TableSpec
+from inril.config.base import COMPUTE
+from inril.config.shown import PanelRuns, TableSpec
 from inril.errors import InputError
 from inril.files import write_atomically
 

@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from inril.config import Metric
+from inril.config.base import Metric
 from inril.errors import InputError
 from inril.report.aggregate import read_run, rows_of
 from inril.report.levels import RL_NAME, RL_ONLY, episodes, headline, mean_gain

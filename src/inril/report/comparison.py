@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inril.config import COMPUTE, Column, ComparisonRow, ComparisonSpec, PolicyColumn
+from inril.config.base import COMPUTE
+from inril.config.shown import Column, ComparisonRow, ComparisonSpec, PolicyColumn
 from inril.errors import InputError
 from inril.report.aggregate import read_csv, read_run, refuse_twins
 from inril.report.levels import NONE, best_is_reported, by_seed_text, episodes, interval_text, level_text, mean_level

@@ -25,7 +25,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from inril.config import COMPUTE, FigureSpec, PanelConfig, PlannedRun, PlotConfig, SmoothingConfig
+from inril.config.base import COMPUTE
+from inril.config.shown import FigureSpec, PanelConfig, PlannedRun, PlotConfig, SmoothingConfig
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS, read_csv

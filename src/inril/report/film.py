@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from inril.config import Execution, FilmSpec, Metric, Outcomes
+from inril.config.base import Execution, Metric
+from inril.config.shown import FilmSpec, Outcomes
 from inril.device import resolve
 from inril.envs.gymnasium_api import control_rate_hz
 from inril.errors import InputError

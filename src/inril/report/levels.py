@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from inril.config import Metric
+from inril.config.base import Metric
 from inril.report.aggregate import rows_of
 from inril.report.statistics import Array, Interval, hierarchical_gain, hierarchical_mean, newcombe, wilson
 

@@ -23,7 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from inril.config import FinetuneConfig, PretrainConfig
+from inril.config.runs import FinetuneConfig, PretrainConfig
 from inril.errors import InputError
 from inril.metrics import COLUMNS
 from inril.project import AnyRun, Pretraining, Project, Run, read_yaml, validate

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from inril.algos.ppo import PPO
 from inril.algos.ppo_gaussian import GaussianHead
-from inril.config import ExpertConfig, GaussianConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.policy import GaussianConfig
+from inril.config.runs import ExpertConfig
 from inril.envs import make
 from inril.errors import InputError
 from inril.evaluate import evaluate

@@ -23,7 +23,10 @@ from inril.algos.idql import make_idql
 from inril.algos.ppo import PPO
 from inril.algos.ppo_gaussian import make_ppo_gaussian
 from inril.algos.residual_ppo import make_residual_ppo
-from inril.config import DiffusionConfig, Execution, FinetuneConfig, ResidualPPOConfig
+from inril.config.algos import ResidualPPOConfig
+from inril.config.base import Execution
+from inril.config.policy import DiffusionConfig
+from inril.config.runs import FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from inril.config import Execution, OptimConfig, PretrainConfig
+from inril.config.base import Execution
+from inril.config.runs import OptimConfig, PretrainConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import yaml
 
-from inril.config import Model
+from inril.config.base import Model
 from inril.errors import InputError
 from inril.files import write_atomically, write_error
 from inril.tensor_file import pack, read_tensors, unpack, write_tensors

@@ -11,15 +11,9 @@ from toy_env import ToyEnv
 from inril.algos.dppo import DiffusionHead
 from inril.algos.ppo import PPO, Regularizer
 from inril.algos.ppo_gaussian import GaussianHead
-from inril.config import (
-    ClipSchedule,
-    DiffusionConfig,
-    DPPOConfig,
-    GaussianConfig,
-    NetworkConfig,
-    PPOConfig,
-    TaskSpec,
-)
+from inril.config.algos import ClipSchedule, DPPOConfig, PPOConfig
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.gaussian import GaussianPolicy
 from inril.policies.mlp import MLP

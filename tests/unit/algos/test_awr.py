@@ -13,7 +13,8 @@ from toy_env import ToyEnv
 
 from inril.algos.awr import AWR, advantage_weights
 from inril.algos.experience import Experience
-from inril.config import AWRConfig, NetworkConfig
+from inril.config.algos import AWRConfig
+from inril.config.policy import NetworkConfig
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.seeding import torch_stream

@@ -13,7 +13,8 @@ from toy_env import ToyEnv
 
 from inril.algos.dipo import DIPO
 from inril.algos.experience import Experience
-from inril.config import DIPOConfig, NetworkConfig
+from inril.config.algos import DIPOConfig
+from inril.config.policy import NetworkConfig
 from inril.policies.critics import TwinQ
 from inril.policies.diffusion import DiffusionPolicy
 from inril.seeding import torch_stream

@@ -13,7 +13,8 @@ from toy_env import RESET_OBS, ToyEnv
 
 from inril.algos.experience import Experience
 from inril.algos.idql import IDQL, expectile_loss
-from inril.config import IDQLConfig, NetworkConfig
+from inril.config.algos import IDQLConfig
+from inril.config.policy import NetworkConfig
 from inril.data.chunks import ChunkDataset
 from inril.data.rewarded_demos import RewardedDemos
 from inril.policies.chain_sampler import ChainSampler

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inril.algos.ppo_loss import clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
-from inril.config import ClipSchedule
+from inril.config.algos import ClipSchedule
 
 
 def test_clip_schedule_is_the_references_on_robomimic() -> None:

@@ -15,7 +15,8 @@ from toy_env import ToyEnv
 from inril.algos.base import Info, Update
 from inril.algos.ppo import PPO
 from inril.algos.residual_ppo import BaseObserver, ResidualHead, make_residual_ppo
-from inril.config import FinetuneConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
 from inril.interleave.phase import Phase
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise

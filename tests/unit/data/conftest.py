@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from file_server import FileServer
 
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.data.demo_file import Episode, write_demos
 
 

@@ -10,7 +10,8 @@ import pytest
 from file_server import FileServer
 
 import inril.thirdparty
-from inril.config import DemosConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import DemosConfig
 from inril.data import make_demos
 from inril.data.d4rl import read_d4rl
 from inril.data.demo_file import demo_returns, read_demos, read_provenance

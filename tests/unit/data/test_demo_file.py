@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import inril
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.data.demo_file import Episode, demo_returns, read_demos, read_provenance, write_demos
 from inril.data.env_args import env_args
 from inril.errors import InputError

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import inril.train.expert
-from inril.config import DemosConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import DemosConfig
 from inril.data import make_demos
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
 from inril.data.generate import generate, roll_out

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from inril.config import HoldoutConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import HoldoutConfig
 from inril.data.demo_file import Episode, read_demos, write_demos
 from inril.data.normalizer import Normalizer
 from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos

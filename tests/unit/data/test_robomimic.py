@@ -13,7 +13,8 @@ from file_server import FileServer
 from robomimic_files import ARM, LENGTHS, MASKS, Obs, env_args, observe, random_poses, write_file
 
 import inril.thirdparty
-from inril.config import DemosConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import DemosConfig
 from inril.data import make_demos
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
 from inril.data.robomimic import read_robomimic

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from robomimic_files import Obs, Poses, observe, write_file
 
-from inril.config import TaskSpec
+from inril.config.base import TaskSpec
 from inril.data.robomimic import read_robomimic
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 from inril.envs.robosuite_build import make_robosuite

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from inril.config import IlConfig
+from inril.config.runs import IlConfig
 
 torch.set_num_threads(1)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from inril.config import IlConfig
+from inril.config.runs import IlConfig
 from inril.interleave.schedule import Schedule
 
 N_ITR, STEPS_PER_ITR = 20, 6

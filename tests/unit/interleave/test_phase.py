@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inril.config import PhaseConfig
+from inril.config.runs import PhaseConfig
 from inril.interleave.phase import Phase
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inril.algos.base import Info, Update
-from inril.config import IlConfig
+from inril.config.runs import IlConfig
 from inril.errors import InputError
 from inril.interleave.aggregators import make_aggregator, upgrad
 from inril.interleave.separation import Joiner, combine, flatten, random_direction

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inril.config import DiffusionConfig, GaussianConfig, NetworkConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 
 torch.set_num_threads(1)
 

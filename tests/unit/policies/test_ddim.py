@@ -6,7 +6,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from inril.config import DiffusionConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig
 from inril.policies.ddim import ddim_indices, ddim_step, sample_ddim
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, sample_chain
 from inril.policies.schedule import NoiseSchedule

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from inril.config import DiffusionConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig
 from inril.policies.denoiser import sinusoidal_embedding
 from inril.policies.diffusion import (
     DiffusionPolicy,

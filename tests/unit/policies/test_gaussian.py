@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from inril.config import GaussianConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.policy import GaussianConfig
 from inril.policies.gaussian import GaussianPolicy, gaussian_logprob
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.config import NetworkConfig
+from inril.config.policy import NetworkConfig
 from inril.policies.mlp import MLP, mish
 
 ACTIVATIONS = {"relu": F.relu, "mish": F.mish, "tanh": torch.tanh}

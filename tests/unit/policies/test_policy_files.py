@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from inril.config import DiffusionConfig, GaussianConfig, TaskSpec, UNetConfig
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, GaussianConfig, UNetConfig
 from inril.errors import InputError
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.tensor_file import write_tensors

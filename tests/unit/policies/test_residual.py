@@ -9,7 +9,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from inril.config import DiffusionConfig, NetworkConfig, ResidualConfig, TaskSpec
+from inril.config.algos import ResidualConfig
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, NetworkConfig
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.policies.residual import ChunkQueue, ResidualPolicy

@@ -12,7 +12,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.config import DiffusionConfig, DPPOConfig, PretrainConfig, TaskSpec, UNetConfig
+from inril.config.algos import DPPOConfig
+from inril.config.base import TaskSpec
+from inril.config.policy import DiffusionConfig, UNetConfig
+from inril.config.runs import PretrainConfig
 from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, denoising_loss, evaluation_std, sample_chain
 from inril.policies.unet import UNetDenoiser

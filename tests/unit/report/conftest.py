@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from inril.config import FigureConfig, PanelConfig
+from inril.config.shown import FigureConfig, PanelConfig
 from inril.report.aggregate import RUN_COLUMNS
 
 WriteRun = Callable[..., Path]

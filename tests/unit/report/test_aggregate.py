@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from inril.config import Control, FigureConfig
+from inril.config.shown import Control, FigureConfig
 from inril.errors import InputError
 from inril.report import aggregate
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from inril.config import Metric
+from inril.config.base import Metric
 from inril.errors import InputError
 from inril.report import claims
 from inril.report.aggregate import RUN_COLUMNS

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from inril.config import ComparisonColumn, ComparisonRow, ComparisonSpec, PolicyColumn
+from inril.config.shown import ComparisonColumn, ComparisonRow, ComparisonSpec, PolicyColumn
 from inril.errors import InputError
 from inril.report import comparison
 from inril.report.aggregate import RUN_COLUMNS

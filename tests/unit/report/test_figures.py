@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from inril.config import Control, FigureConfig, FigureSpec, PlannedRun, PlotConfig, SmoothingConfig
+from inril.config.shown import Control, FigureConfig, FigureSpec, PlannedRun, PlotConfig, SmoothingConfig
 from inril.errors import InputError
 from inril.report import aggregate, figures
 

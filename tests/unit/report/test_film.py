@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from inril.config import DiffusionConfig, FilmSpec, NetworkConfig
+from inril.config.policy import DiffusionConfig, NetworkConfig
+from inril.config.shown import FilmSpec
 from inril.errors import InputError
 from inril.policies.files import PolicySpec, save_policy
 from inril.project import Project, read_yaml

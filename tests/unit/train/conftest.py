@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from inril.config import PretrainConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import PretrainConfig
 from inril.data.demo_file import Episode, write_demos
 
 torch.set_num_threads(1)

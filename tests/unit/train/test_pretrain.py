@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from inril.config import OptimConfig, PretrainConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import OptimConfig, PretrainConfig
 from inril.data.chunks import split_demos
 from inril.data.demo_file import read_demos
 from inril.errors import InputError

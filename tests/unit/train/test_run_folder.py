@@ -10,7 +10,7 @@ import torch
 import yaml
 from other_process import running
 
-from inril.config import HoldoutConfig
+from inril.config.runs import HoldoutConfig
 from inril.errors import InputError
 from inril.tensor_file import read_tensors
 from inril.train.run_folder import OnMismatch, RunFolder, open_run
@@ -20,7 +20,7 @@ INPUTS = {"demos": "abc", "finetune": "1"}
 HOLDER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
-    from inril.config import HoldoutConfig
+    from inril.config.runs import HoldoutConfig
     from inril.train.run_folder import open_run
     import torch
     inputs = {"demos": "abc", "finetune": "1"}

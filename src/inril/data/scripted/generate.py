@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from inril.config import DemosConfig
+from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, mean_return, write_demos
 from inril.data.scripted.attempt import Attempt, Recipe
 from inril.data.scripted.operator import GROUPS, Group

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inril.config import DemosConfig, TaskSpec
+from inril.config.base import TaskSpec
+from inril.config.runs import DemosConfig
 from inril.types import FloatArray
 
 OBS_KEYS = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "object": 10}

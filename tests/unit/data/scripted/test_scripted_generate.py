@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import inril.data.scripted.generate as scripted
-from inril.config import DemosConfig
+from inril.config.runs import DemosConfig
 from inril.data import make_demos
 from inril.data.demo_file import Episode, demo_returns, read_demos, read_provenance
 from inril.data.scripted.attempt import Attempt, Recipe

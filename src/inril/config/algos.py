@@ -1,0 +1,154 @@
+"""Settings of algorithms; `kind` tells them apart."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from inril.config.base import Fraction, Model, later
+from inril.config.policy import NetworkConfig
+
+
+class ClipSchedule(Model):
+    """PPO clipping that grows along the denoising chain; base = top is a constant."""
+
+    base: PositiveFloat = Field(description="at the noisiest fine-tuned step")
+    top: PositiveFloat = Field(description="at the last step")
+    rate: PositiveFloat = 3.0
+
+
+class PPOBase(Model):
+    """What Gaussian and diffusion PPO share."""
+
+    gamma: Fraction = Field(description="discount per chunk")
+    gae_lambda: Fraction
+    actor_lr: PositiveFloat
+    critic_lr: PositiveFloat
+    minibatch: PositiveInt = Field(description="samples of one gradient step (DPPO: chunk x denoising step pairs)")
+    microbatch: PositiveInt = Field(2000, description="rows evaluated at a time: bounds memory, same gradient")
+    epochs: PositiveInt
+    clip_coef: ClipSchedule
+    vf_coef: PositiveFloat
+    ent_coef: float = Field(0.0, ge=0)
+    target_kl: PositiveFloat | None = Field(description="stops an iteration's updates; null never")
+    max_grad_norm: PositiveFloat | None = None
+    norm_adv: bool = True
+    reward_scaling: bool = True
+    critic_warmup_itr: NonNegativeInt = Field(0, description="iterations in which only the critic learns")
+    critic_network: NetworkConfig
+
+
+class PPOConfig(PPOBase):
+    """Gaussian PPO."""
+
+    kind: Literal["ppo"] = "ppo"
+    std_range: tuple[PositiveFloat, PositiveFloat] = Field(description="bounds of the learned standard deviation")
+
+
+class ResidualConfig(Model):
+    """A network that corrects each action of a chunked base policy."""
+
+    network: NetworkConfig = Field(description="plain; its last layer has no bias and starts at zero")
+    scale: PositiveFloat = Field(0.1, description="of corrections, in normalised actions")
+    log_std: float = Field(-1.0, description="fixed, of corrections in training, before they are scaled")
+    act_steps: PositiveInt | None = Field(None, description="executed steps of a base chunk; null executes all")
+    ddim_steps: PositiveInt | None = Field(None, description="of DDIM in the base; null runs the whole chain")
+
+    @model_validator(mode="after")
+    def _check(self) -> ResidualConfig:
+        if self.network.residual:
+            raise ValueError("a plain network (network.residual: false), whose last layer can do without a bias")
+        return self
+
+
+class ResidualPPOConfig(PPOBase):
+    """PPO on a residual policy."""
+
+    kind: Literal["residual_ppo"] = "residual_ppo"
+    residual: ResidualConfig
+    train_residual: bool = Field(True, description="false: imitation of the base is all that learns (control)")
+    reward_clip: PositiveFloat = Field(5.0, description="bound on rewards over their running standard deviation")
+    lr_warmup_itr: NonNegativeInt | None = Field(
+        None, description="cosine decay of both rates over the run after so many iterations; null: constant rates"
+    )
+
+
+class BcLossConfig(Model):
+    """Imitation as a part of the actor's loss, in every gradient step."""
+
+    teacher: Literal["policy", "demos"] = Field(
+        description="policy: the pre-trained one, at the learner's own observations; demos: the demonstrations"
+    )
+    weight: float = Field(ge=0, description="of this loss beside the surrogate")
+
+
+class DPPOConfig(PPOBase):
+    """Diffusion policy policy optimisation."""
+
+    kind: Literal["dppo"] = "dppo"
+    ft_denoising_steps: PositiveInt = Field(description="K', last steps of the chain that are fine-tuned")
+    gamma_denoising: Fraction = Field(description="discount of the advantage towards noisier steps")
+    min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
+    min_logprob_std: PositiveFloat = Field(description="floor of the standard deviation in log-probabilities")
+    randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
+    bc_loss: BcLossConfig | None = later(None, description="imitation as a part of the actor's loss")
+
+
+class OffPolicyBase(Model):
+    """What algorithms with a replay buffer share."""
+
+    gamma: Fraction = Field(description="discount per chunk")
+    actor_lr: PositiveFloat
+    critic_lr: PositiveFloat = Field(description="of all critics")
+    batch_size: PositiveInt = Field(description="transitions of one gradient step")
+    replay_ratio: PositiveInt = Field(description="how often each new transition is used, on average")
+    buffer_rows: PositiveInt = Field(description="capacity of the replay buffer, in chunks of every environment")
+    reward_factor: PositiveFloat = Field(description="rewards are multiplied by it")
+    critic_warmup_itr: NonNegativeInt = Field(description="iterations in which only critics learn")
+    critic_network: NetworkConfig = Field(description="IDQL, DIPO: of chunks, two of them; AWR: of observations")
+    min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
+    randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
+
+    def n_updates(self, n_transitions: int) -> int:
+        """Gradient steps of the actor in an iteration that brings so many new transitions."""
+        return n_transitions * self.replay_ratio // self.batch_size
+
+
+class IDQLConfig(OffPolicyBase):
+    """Implicit diffusion Q-learning."""
+
+    kind: Literal["idql"] = "idql"
+    expectile: Fraction = Field(description="tau of the critic of observations")
+    n_samples: PositiveInt = Field(description="M, chunks proposed, of which one is executed")
+    explore_weight: float = Field(gt=0, lt=1, description="of chunks with Q > V in training; others weigh 1 minus it")
+    target_rate: Fraction = Field(description="share by which the target critic moves at each update")
+    value_network: NetworkConfig = Field(description="of observations")
+    train_actor: bool = Field(True, description="false: the pre-trained policy proposes to the end (control)")
+    demo_fraction: Fraction = Field(0.0, description="share of demonstrations in a batch (controls)")
+    demo_buffers: Literal["actor", "both"] = later(
+        "actor", description="in whose batches: the actor's alone; or the critics' too, which then see their rewards"
+    )
+
+
+class DIPOConfig(OffPolicyBase):
+    """Diffusion policy for model-free online reinforcement learning."""
+
+    kind: Literal["dipo"] = "dipo"
+    target_rate: Fraction = Field(description="share by which target critic and target actor move at each update")
+    improve_steps: PositiveInt = Field(description="gradient steps on each stored chunk that is drawn")
+    improve_lr: PositiveFloat = Field(description="of these steps")
+    improve_max_grad: PositiveFloat = Field(
+        description="times Ta Da: bound on the norm of a batch's gradient with respect to its chunks"
+    )
+
+
+class AWRConfig(OffPolicyBase):
+    """Advantage-weighted regression."""
+
+    kind: Literal["awr"] = "awr"
+    td_lambda: Fraction = Field(description="lambda of the critic's targets")
+    td_rate: Fraction = Field(description="share of the TD(lambda) error by which a target differs from the value")
+    advantage_factor: PositiveFloat = Field(description="beta, factor of the normalised advantage in the exponent")
+    max_weight: PositiveFloat = Field(description="bound on the weight of a chunk")
+    actor_steps_per_critic_step: PositiveInt

@@ -1,0 +1,229 @@
+"""Settings of what is run: demonstrations, pre-training, fine-tuning, and the training of demonstrators."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from inril.config.algos import AWRConfig, DIPOConfig, DPPOConfig, IDQLConfig, PPOConfig, ResidualPPOConfig
+from inril.config.base import (
+    ALGORITHMS,
+    SCRIPTED,
+    SOURCES,
+    AggregatorName,
+    DemoSource,
+    Fraction,
+    M,
+    Method,
+    Model,
+    PolicyName,
+    Separation,
+    TaskSpec,
+    TorchThreads,
+    later,
+)
+from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
+
+
+class OptimConfig(Model):
+    """AdamW with warm-up and cosine decay over gradient steps."""
+
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    lr_min: PositiveFloat = Field(description="start of the warm-up and end of the decay")
+    warmup_steps: NonNegativeInt
+    weight_decay: float = Field(1e-6, ge=0)
+    max_steps: PositiveInt = Field(description="cap on gradient steps, and length of the decay")
+
+
+class EmaConfig(Model):
+    """Exponential moving average of the weights."""
+
+    decay: Fraction = 0.995
+    every: PositiveInt = Field(10, description="gradient steps between updates")
+    start_step: NonNegativeInt = Field(description="until then the average is reset to the current weights")
+
+
+class PlateauConfig(Model):
+    """Stops pre-training when the held-out loss has stopped falling."""
+
+    check_every: PositiveInt = Field(description="gradient steps between checks; also between candidate checkpoints")
+    patience: PositiveInt = Field(description="checks without improvement before stopping")
+    min_improvement: Fraction = Field(0.005, description="relative fall of the held-out loss that counts")
+
+
+class EvalConfig(Model):
+    """Evaluation on environments and seeds of its own."""
+
+    every: PositiveInt = Field(10, description="iterations between evaluations")
+    n_envs: PositiveInt = Field(20, description="environments of one evaluation, one episode each")
+
+
+class HoldoutConfig(Model):
+    """Split of the demonstrations by episode."""
+
+    fraction: Fraction = 0.1
+    min_episodes: PositiveInt = 5
+
+
+class DemosConfig(Model):
+    """Demonstrations of one task."""
+
+    task: TaskSpec
+    source: DemoSource
+    n_steps: PositiveInt | None = later(
+        None, description="generated, gym: environment steps to roll out, whole episodes"
+    )
+    seed: NonNegativeInt = Field(0, description="generated: seed of environments and actions")
+    n_envs: PositiveInt = Field(32, description="generated: environments side by side")
+    quality: Literal["mh", "ph"] = later("mh", description="robomimic: several humans (300 episodes), or one (200)")
+    url: str | None = Field(None, description="downloads: address; null takes the one that d4rl or robomimic names")
+    sha256: str | None = Field(
+        None, description="downloads: checksum; null records the first download's, checked from then on"
+    )
+    max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
+    n_demos: PositiveInt | None = later(None, description="scripted experts: successful episodes to keep")
+    level: NonNegativeFloat | None = later(
+        None, description="scripted experts: 0 has machines demonstrate, 1 humans; above, it exaggerates"
+    )
+    max_demo_steps: PositiveInt | None = later(
+        None, description="scripted experts: environment steps after which an attempt has failed"
+    )
+    torch_threads: TorchThreads = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> DemosConfig:
+        if self.task.suite == "gym" and self.n_steps is None:
+            raise ValueError("n_steps, the number of steps to roll out")
+        if self.source not in SOURCES[self.task.suite]:
+            raise ValueError(f"a source of {self.task.suite} tasks: {' or '.join(SOURCES[self.task.suite])}")
+        scripted = {"n_demos": self.n_demos, "level": self.level, "max_demo_steps": self.max_demo_steps}
+        missing = [name for name, value in scripted.items() if value is None]
+        if self.task.suite in SCRIPTED and self.source == "generated" and missing:
+            raise ValueError(f"{', '.join(missing)}: what the scripted experts need")
+        return self
+
+
+class PretrainConfig(Model):
+    """Behaviour cloning of one policy."""
+
+    task: TaskSpec
+    policy_name: PolicyName
+    policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind")
+    horizon_steps: PositiveInt = Field(description="Tp = Ta, length of a chunk")
+    optim: OptimConfig
+    ema: EmaConfig
+    plateau: PlateauConfig
+    holdout: HoldoutConfig = HoldoutConfig()
+    use_ema: bool = Field(description="whether fine-tuning starts from the averaged weights")
+    select_episodes: PositiveInt = Field(description="episodes on which each candidate checkpoint is scored")
+    report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
+    seed: NonNegativeInt
+    torch_threads: TorchThreads = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> PretrainConfig:
+        if isinstance(self.policy, DiffusionConfig):
+            self.policy.check_chunk(self.horizon_steps)
+        return self
+
+
+class ExpertConfig(Model):
+    """Training of a demonstrator from scratch with Gaussian PPO, stopped at a wanted quality."""
+
+    target_return: PositiveFloat = Field(description="mean return of the wanted demonstrations")
+    tolerance: Fraction = Field(0.05, description="relative distance from the target that ends the training")
+    env_steps: PositiveInt = Field(description="budget of environment steps")
+    n_envs: PositiveInt
+    n_steps: PositiveInt = Field(description="S, steps per environment and iteration")
+    network: NetworkConfig
+    initial_std: PositiveFloat = Field(0.5, description="standard deviation of the fresh policy")
+    ppo: PPOConfig
+    eval: EvalConfig
+    seed: NonNegativeInt = 0
+
+
+class ExpertJob(Model):
+    """One demonstrator to train: the task and how."""
+
+    task: TaskSpec
+    expert: ExpertConfig
+
+
+class PhaseConfig(Model):
+    """Imitation on networks of its own, phase by phase."""
+
+    n_steps: PositiveInt = Field(100, description="gradient steps of one phase")
+    lr: PositiveFloat = Field(5e-5, description="of an AdamW that keeps its moments from phase to phase")
+    weight_decay: float = Field(1e-6, ge=0)
+    batch_size: PositiveInt = Field(1024, description="chunks of one gradient step")
+    max_grad_norm: PositiveFloat | None = 1.0
+
+
+class IlConfig(Model):
+    """How imitation is interleaved."""
+
+    unit: Literal["grad_step", "iteration"] = Field(description="what m counts")
+    phase: Literal["last", "first"] = Field("last", description="where in a cycle of m the imitation falls")
+    batch_size: PositiveInt = Field(4096, description="chunk x denoising step pairs of one imitation gradient")
+    aggregator: AggregatorName = Field("upgrad", description="in closed form, or of TorchJD by its name there")
+    scale: PositiveFloat = Field(0.5, description="s in s (pi(g_R) + pi(g_I)): 0.5 is UPGrad, 1 is PCGrad")
+    granularity: Literal["network", "layer"] = Field("network", description="what is projected as one vector")
+    probe_size: PositiveInt = Field(2048, description="fixed (obs, chunk, step, noise) tuples of the logged IL loss")
+    diagnose_every: PositiveInt = Field(1, description="iterations between measurements of the gradients' angle")
+    source: Literal["demos", "noise"] = later(
+        "demos", description="noise: a control, joint steps get a random direction of the imitation gradient's norm"
+    )
+    network: PhaseConfig = later(PhaseConfig(), description="separation network: the phase after every m iterations")
+
+
+class FinetuneConfig(Model):
+    """One fine-tuning run: (task, method, separation, m, seed) and all of its numbers."""
+
+    task: TaskSpec
+    method: Method
+    separation: Separation
+    m: M
+    seed: NonNegativeInt
+    policy_name: PolicyName
+    env_steps: PositiveInt = Field(description="executed environment steps to reach")
+    n_envs: PositiveInt = Field(description="E")
+    n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
+    reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
+    algo: DPPOConfig | IDQLConfig | DIPOConfig | AWRConfig | PPOConfig | ResidualPPOConfig = Field(discriminator="kind")
+    il: IlConfig
+    eval: EvalConfig
+    holdout: HoldoutConfig = HoldoutConfig()
+    report_episodes: PositiveInt = Field(description="fresh episodes on which the final policy is evaluated")
+    report_best: bool = later(
+        False, description="also keep the policy that did best in evaluations on the way; report it on fresh episodes"
+    )
+    checkpoint_every: PositiveInt = Field(description="iterations between checkpoints")
+    max_diverged_rate: Fraction = Field(0.001, description="diverged episodes per environment step that stop the run")
+    torch_threads: TorchThreads = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> FinetuneConfig:
+        if ALGORITHMS[self.method] != self.algo.kind:
+            raise ValueError(f"algo.kind {self.algo.kind!r} does not belong to method {self.method!r}")
+        if self.m == "inf" and self.separation != "none":
+            raise ValueError("m = inf (RL only) goes with separation none")
+        by_network = isinstance(self.algo, ResidualPPOConfig) and self.separation == "network"
+        if by_network and (self.il.unit, self.il.source) != ("iteration", "demos"):
+            raise ValueError("il.unit iteration and il.source demos with separation network")
+        known = separations(self.algo, self.il)
+        if self.m != "inf" and self.separation not in known:
+            raise ValueError(f"separation {' or '.join(known)} for finite m of {self.method}, not {self.separation!r}")
+        return self
+
+
+def separations(algo: Model, il: IlConfig) -> tuple[Separation, ...]:
+    """Return how imitation can be kept apart from an algorithm's reinforcement, the usual way last.
+
+    Networks of its own it can only have as whole phases between iterations, on demonstrations.
+    """
+    by_network = isinstance(algo, ResidualPPOConfig) and (il.unit, il.source) == ("iteration", "demos")
+    if isinstance(algo, ResidualPPOConfig) and not algo.train_residual:
+        return ("network",)
+    return ("none", "surgery", "network") if by_network else ("none", "surgery")
