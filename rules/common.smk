@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import get_args
 
 from inril import paths
-from inril.config.base import COMPUTE, DEFAULT_BUDGET
-from inril.config.base import DemoSource, Method, PolicyName, Separation
+from inril.config.base import COMPUTE, DEFAULT_BUDGET, DemoSource, Method
+from inril.config.base import PolicyName, Separation
 from inril.config.runs import ExpertJob
 from inril.config.shown import FigureSpec, PlannedRun
 from inril.errors import InputError

@@ -11,7 +11,7 @@ localrules:
 
 
 rule film:
-    """Show a success and a failure of one policy."""
+    """Show successes and failures of one policy."""
     input:
         film_policy,
     output:
