@@ -63,6 +63,34 @@ def scene(request: pytest.FixtureRequest) -> FurnitureScene:
     return made
 
 
+def lowest_point_m(model: mujoco.MjModel, data: mujoco.MjData, part: str) -> float:
+    """Return the height of the lowest point of all that is solid of a part."""
+    heights = []
+    for geom in np.flatnonzero((model.geom_bodyid == model.body(part).id) & (model.geom_contype > 0)):
+        up, size = data.geom_xmat[geom].reshape(3, 3)[2], model.geom_size[geom]
+        reach = {
+            mujoco.mjtGeom.mjGEOM_BOX: abs(up) @ size,
+            mujoco.mjtGeom.mjGEOM_CYLINDER: abs(up[2]) * size[1] + np.hypot(up[0], up[1]) * size[0],
+            mujoco.mjtGeom.mjGEOM_CAPSULE: abs(up[2]) * size[1] + size[0],
+            mujoco.mjtGeom.mjGEOM_SPHERE: size[0],
+        }[mujoco.mjtGeom(model.geom_type[geom])]
+        heights.append(data.geom_xpos[geom, 2] - reach)
+    return float(min(heights))
+
+
+@pytest.mark.parametrize(("axis", "quarters"), [("x", 0), ("x", 1), ("x", 2), ("x", 3), ("y", 1), ("y", 3)])
+def test_parts_lie_on_the_table_however_they_fall(scene: FurnitureScene, axis: str, quarters: int) -> None:
+    model, data = scene.suite.model, mujoco.MjData(scene.suite.model)
+    parts = scene.suite.task.furniture.parts
+    for i, part in enumerate(parts):
+        first = model.joint(part.name).qposadr[0]
+        data.qpos[first : first + 3] = -1.0, i, 0.3
+        data.qpos[first + 3 : first + 7] = quat_of(about(axis, quarters * np.pi / 2) @ part.rot)
+    for _ in range(500):
+        mujoco.mj_step(model, data)
+    assert min(lowest_point_m(model, data, part.name) for part in parts) > -0.002
+
+
 def seats(scene: FurnitureScene) -> Iterator[tuple[int, Seat]]:
     """Yield every pair's number and seats."""
     for pair, wanted in enumerate(scene.suite.task.furniture.pairs):

@@ -23,6 +23,7 @@ def _base() -> list[Shape]:
         square(0.060, (-0.0085, 0.008)),
         cylinder(_SOCKET_WALL, (0.008, 0.014)),
         *ring(inner, _SOCKET_WALL, (0.014, flange[0])),
+        square(2 * outer, flange, Touch.TABLE, hollow=True),
         box((inner, outer), (-outer, outer), flange),
         box((-outer, -inner), (-outer, outer), flange),
         box((-inner, inner), (inner, outer), flange),

@@ -40,8 +40,9 @@ def _point(vector: FloatArray) -> Point:
 
 
 def _rack() -> list[Shape]:
-    pegs = [rod(_point(on_peg(i, 0.006)), _point(on_peg(i, PEG_REACH)), _PEG_RADIUS) for i in range(len(PEGS))]
-    return [square(0.110, (0.0, 0.025), _ON_TABLE), square(0.0195, (0.025, 0.406)), *pegs]
+    ends = [(_point(on_peg(i, 0.006)), _point(on_peg(i, PEG_REACH))) for i in range(len(PEGS))]
+    pegs = [rod(root, tip, _PEG_RADIUS, _ON_TABLE) for root, tip in ends]
+    return [square(0.110, (0.0, 0.025), _ON_TABLE), square(0.0195, (0.025, 0.406), _ON_TABLE), *pegs]
 
 
 def _mug() -> list[Shape]:
@@ -49,7 +50,7 @@ def _mug() -> list[Shape]:
     half = _WALL / 2
     handle = [(MUG_RADIUS, 0.0, 0.083), (MUG_RADIUS + 0.038, 0.0, 0.045), (MUG_RADIUS, 0.0, 0.007)]
     return [
-        *ring(MUG_RADIUS - half, MUG_RADIUS + half, (0.002, MUG_HEIGHT), n=12),
+        *ring(MUG_RADIUS - half, MUG_RADIUS + half, (0.002, MUG_HEIGHT), n=12, touches=_ON_TABLE),
         cylinder(MUG_RADIUS, (0.0, 0.005), _ON_TABLE),
         square(0.054, (0.0, 0.003), Touch.TABLE, hollow=True),
         *(rod(start, end, 0.004, _ON_TABLE) for start, end in pairwise(handle)),

@@ -31,8 +31,7 @@ def _top() -> list[Shape]:
         square(2 * _SOCKET_WALL, (-0.0135, _HOLE_FLOOR)),
     ]
     shapes += [moved(shape, x, y) for x in (-_HOLE, _HOLE) for y in (-_HOLE, _HOLE) for shape in socket]
-    underside = square(2 * _TOP_HALF, (_TOP_Z[0], _TOP_Z[0] + 0.004), Touch.TABLE, hollow=True)
-    return [*shapes, underside]
+    return [*shapes, square(2 * _TOP_HALF, _TOP_Z, Touch.TABLE, hollow=True)]
 
 
 def _leg() -> list[Shape]:

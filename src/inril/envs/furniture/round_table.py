@@ -17,10 +17,10 @@ _HUB_RADIUS = 0.0212
 def _top() -> list[Shape]:
     """Draw a disc around a hub with the socket; a square underneath carries it."""
     return [
-        square(0.1414, (-0.0012, 0.003), Touch.TABLE, hollow=True),
+        square(0.1414, (-0.0012, 0.03125), Touch.TABLE, hollow=True),
         cylinder(_HUB_RADIUS, (0.0, 0.0045)),
         *ring(_SOCKET_RADIUS, 0.02125, (0.0045, 0.03125)),
-        *ring(0.02125, 0.100, (-0.0008, 0.0175), n=16),
+        *ring(0.02125, 0.100, (-0.0008, 0.0175), n=16, touches=_ON_TABLE),
     ]
 
 
