@@ -204,7 +204,7 @@ def _rules(task: FurnitureTask, model: mujoco.MjModel) -> FurnitureRules:
         grip_site=model.site(GRIP_SITE).id,
         finger_qpos=np.array([model.joint(name).qposadr[0] for name in FINGERS], dtype=np.int64),
         part_body=np.array([model.body(name).id for name in parts], dtype=np.int64),
-        part_spin=np.array([model.joint(name).dofadr[0] + 3 for name in parts], dtype=np.int64),
+        part_dof=np.array([model.joint(name).dofadr[0] for name in parts], dtype=np.int64),
         base_body=np.array([model.body(pair.base).id for pair in pairs], dtype=np.int64),
         male_body=np.array([model.body(pair.part).id for pair in pairs], dtype=np.int64),
         n_seats=np.array([len(pair.seats) for pair in pairs], dtype=np.int64),

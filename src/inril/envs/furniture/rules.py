@@ -57,6 +57,9 @@ _SITE = 6  # mjOBJ_SITE
 # IsaacGym's default. A small part that slips out of the grip can spin ten times as fast, which the integrator does not
 # survive.
 _MAX_SPIN_RAD_S = 64.0
+# Falling or thrown by the hand, parts stay below it. Squeezed out of a deep contact they would not, and could be beyond
+# the table one step later.
+_MAX_SPEED_M_S = 10.0
 
 _mj_step1 = mujoco_function("mj_step1", types.uintp, types.uintp)
 _mj_step2 = mujoco_function("mj_step2", types.uintp, types.uintp)
@@ -76,7 +79,7 @@ class FurnitureRules(NamedTuple):
         grip_site: site between the pads.
         finger_qpos: (2,) addresses of the fingers' positions.
         part_body: (parts,) bodies in the order of the observation.
-        part_spin: (parts,) first address of their angular velocities.
+        part_dof: (parts,) first address of their velocities, three linear ones and three angular ones.
         base_body: (P,) body with the seats.
         male_body: (P,) body that belongs there.
         n_seats: (P,) seats of each pair.
@@ -102,7 +105,7 @@ class FurnitureRules(NamedTuple):
     grip_site: int
     finger_qpos: IntArray
     part_body: IntArray
-    part_spin: IntArray
+    part_dof: IntArray
     base_body: IntArray
     male_body: IntArray
     n_seats: IntArray
@@ -307,14 +310,20 @@ def _drive(simulator: Simulator, rules: FurnitureRules, progress: Progress, acti
 
 
 @compiled
-def _limit_spin(simulator: Simulator, rules: FurnitureRules) -> None:
-    """Slow down parts that spin faster than they may."""
+def _shorten(vector: FloatArray, bound: float) -> None:
+    """Shorten a vector (3,) in place to a length, direction kept."""
+    length = np.sqrt(_dot3(vector, vector))
+    if length > bound:
+        vector *= bound / length
+
+
+@compiled
+def _limit_speed(simulator: Simulator, rules: FurnitureRules) -> None:
+    """Slow down parts that fly or spin faster than they may."""
     qvel = float_view(simulator.qvel, simulator.nv)
-    for first in rules.part_spin:
-        spin = qvel[first : first + 3]
-        speed = np.sqrt(_dot3(spin, spin))
-        if speed > _MAX_SPIN_RAD_S:
-            spin *= _MAX_SPIN_RAD_S / speed
+    for first in rules.part_dof:
+        _shorten(qvel[first : first + 3], _MAX_SPEED_M_S)
+        _shorten(qvel[first + 3 : first + 6], _MAX_SPIN_RAD_S)
 
 
 @compiled
@@ -326,7 +335,7 @@ def control_step(simulator: Simulator, rules: FurnitureRules, progress: Progress
     _drive(simulator, rules, progress, action)
     for _ in range(rules.n_substeps):
         _mj_step2(simulator.model, simulator.data)
-        _limit_spin(simulator, rules)
+        _limit_speed(simulator, rules)
         _mj_step1(simulator.model, simulator.data)
         _turn_screws(simulator, rules, progress)
 
