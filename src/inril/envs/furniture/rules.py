@@ -327,6 +327,16 @@ def _limit_speed(simulator: Simulator, rules: FurnitureRules) -> None:
 
 
 @compiled
+def _hold_free_carriers(simulator: Simulator, rules: FurnitureRules, progress: Progress) -> None:
+    """Hold carriers that no stem is in; else they would slide out of a tumbling part, for ever, and steer it."""
+    qpos, qvel = float_view(simulator.qpos, simulator.nq), float_view(simulator.qvel, simulator.nv)
+    for pair in range(rules.stem_geom.size):
+        if rules.stem_geom[pair] >= 0 and progress.entry_rad[pair] <= 0.0:
+            qpos[rules.slide_qpos[pair]] = qpos[rules.turn_qpos[pair]] = 0.0
+            qvel[rules.slide_dof[pair]] = qvel[rules.turn_dof[pair]] = 0.0
+
+
+@compiled
 def control_step(simulator: Simulator, rules: FurnitureRules, progress: Progress, action: FloatArray) -> None:
     """Advance one environment by one action (10,).
 
@@ -336,6 +346,7 @@ def control_step(simulator: Simulator, rules: FurnitureRules, progress: Progress
     for _ in range(rules.n_substeps):
         _mj_step2(simulator.model, simulator.data)
         _limit_speed(simulator, rules)
+        _hold_free_carriers(simulator, rules, progress)
         _mj_step1(simulator.model, simulator.data)
         _turn_screws(simulator, rules, progress)
 
