@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inril import paths
-from inril.config.base import DEFAULT_BUDGET, SCRIPTED
+from inril.config.base import DEFAULT_BUDGET
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.project import Project, read_yaml
@@ -36,6 +36,7 @@ _RULES = {
     "figures": {"table", "figure", "promote", "comparison", "promote_comparison"},
 }
 _MB = 1_000_000
+_DEMOS_MB = 12  # the largest demonstration file that the store takes
 _NAMED = 5  # files in a message
 
 
@@ -107,7 +108,7 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
         copy = folder / _place(budget, output)
         provenance = {"output": str(output), "record": read_record(output)}
         wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
-        if output.exists() and not _is_left_out(budget, phase, output):
+        if output.exists() and not _is_left_out(phase, output):
             wanted[copy] = output.read_bytes()
     lost = [] if drop else sorted(path for path in folder.rglob("*") if path.is_file() and path not in wanted)
     if lost:
@@ -121,14 +122,14 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
     _make_equal(folder, wanted)
 
 
-def _is_left_out(budget: str, phase: str, output: Path) -> bool:
+def _is_left_out(phase: str, output: Path) -> bool:
     """Tell whether only the record of a file is published.
 
-    So it is with fine-tuned policies, which have a stage of their own, and with demonstrations of scripted experts: too
-    large for the store, and made again from their seed in minutes.
+    So it is with fine-tuned policies, which have a stage of their own, and with large demonstrations, which are made
+    again from their seed in minutes.
     """
     if phase == "demos":
-        return _project(budget).demos(output.parent.name).task.suite in SCRIPTED
+        return output.stat().st_size > _DEMOS_MB * _MB
     return (phase, output.name) == ("finetune", paths.POLICY)
 
 
