@@ -108,7 +108,7 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
         copy = folder / _place(budget, output)
         provenance = {"output": str(output), "record": read_record(output)}
         wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
-        if output.exists() and not _is_left_out(phase, output):
+        if output.exists() and not is_left_out(phase, output):
             wanted[copy] = output.read_bytes()
     lost = [] if drop else sorted(path for path in folder.rglob("*") if path.is_file() and path not in wanted)
     if lost:
@@ -122,7 +122,7 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
     _make_equal(folder, wanted)
 
 
-def _is_left_out(phase: str, output: Path) -> bool:
+def is_left_out(phase: str, output: Path) -> bool:
     """Tell whether only the record of a file is published.
 
     So it is with fine-tuned policies, which have a stage of their own, and with large demonstrations, which are made
