@@ -12,8 +12,9 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from inril import paths
 from inril.config.base import DEFAULT_BUDGET
 from inril.errors import InputError
 from inril.files import write_atomically
-from inril.project import Project, read_yaml
+from inril.project import Pretraining, Project, Run, read_yaml
 from inril.published import MIRROR, PROVENANCE, adopt, is_unfinished, read_record
 
 REMOTE = "published"
@@ -103,12 +104,13 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
     if phase not in stages:
         raise InputError("dvc.yaml", field=budget, expected=f"one of {', '.join(stages)}", got=repr(phase))
     folder = stages[phase].folder
+    used = _used(budget)
     wanted: dict[Path, bytes] = {}
     for output in _current(budget, phase, figures):
         copy = folder / _place(budget, output)
         provenance = {"output": str(output), "record": read_record(output)}
         wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
-        if output.exists() and not is_left_out(phase, output):
+        if output.exists() and not is_left_out(phase, output, used):
             wanted[copy] = output.read_bytes()
     lost = [] if drop else sorted(path for path in folder.rglob("*") if path.is_file() and path not in wanted)
     if lost:
@@ -122,15 +124,20 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
     _make_equal(folder, wanted)
 
 
-def is_left_out(phase: str, output: Path) -> bool:
+def is_left_out(phase: str, output: Path, used: Collection[Path]) -> bool:
     """Tell whether only the record of a file is published.
 
-    So it is with fine-tuned policies, which have a stage of their own, and with large demonstrations, which are made
-    again from their seed in minutes.
+    So it is with fine-tuned policies, which have a stage of their own, with pre-trained ones that are compared and no
+    more, and with large demonstrations, which are made again from their seed in minutes.
+
+    Args:
+        phase: of the output.
+        output: a file of results.
+        used: pre-trained policies that something is made from.
     """
     if phase == "demos":
         return output.stat().st_size > _DEMOS_MB * _MB
-    return (phase, output.name) == ("finetune", paths.POLICY)
+    return output.name == paths.POLICY and (phase == "finetune" or (phase == "pretrain" and output not in used))
 
 
 def pull(targets: Sequence[str] = ()) -> None:
@@ -272,6 +279,18 @@ def _current(budget: str, phase: str, figures: Sequence[str]) -> Iterator[Path]:
     ]
     sound = [output for output in outputs if read_record(output) and not is_unfinished(output)]
     yield from _weights(sound) if phase == "weights" else sound
+
+
+def _used(budget: str) -> set[Path]:
+    """Return the pre-trained policies that planned runs start from, or films show."""
+    project = _project(budget)
+    filmed = [project.film_run(name) for name in project.root.films if project.film_budget(name) == budget]
+    folders = {run.folder(budget) for run in filmed if isinstance(run, Pretraining)}
+    for run in chain(filmed, *map(project.runs, project.shown)):
+        if isinstance(run, Run):
+            policy = project.finetune(*run).policy_name
+            folders.add(Pretraining(run.task, policy, run.seed).folder(budget))
+    return {folder / paths.POLICY for folder in folders}
 
 
 @cache
