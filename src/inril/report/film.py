@@ -196,7 +196,7 @@ def _note(spec: FilmSpec, clips: Sequence[Clip], durations: Durations, metric: M
     if n_episodes > spec.episodes:
         parts.append(f"{spec.episodes} at a time until these were seen, at most {spec.max_episodes}.")
     counts = Counter(clip.outcome for clip in clips)
-    parts.append(f"Shown: the first of each outcome ({', '.join(f'{n} {outcome}' for outcome, n in counts.items())}).")
+    parts.append(f"Shown: the first of each outcome ({', '.join(f'{outcome}: {n}' for outcome, n in counts.items())}).")
     return " ".join(parts)
 
 

@@ -44,7 +44,7 @@ def test_figure_says_what_is_shown_and_what_it_rests_on(durations: film.Duration
     note = figure.get_supxlabel().replace("\n", " ")
     assert note == (
         "Budget: smoke, dppo. 6 episodes, success: 33.3 % [9.7, 70.0] (95 % Wilson interval). 4 at a time until these "
-        "were seen, at most 8. Shown: the first of each outcome (1 success, 1 failure)."
+        "were seen, at most 8. Shown: the first of each outcome (success: 1, failure: 1)."
     )
     plt.close(figure)
 
