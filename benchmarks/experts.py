@@ -15,8 +15,9 @@ import numpy as np
 from inril.data.scripted.attempt import Recipe, attempt
 from inril.data.scripted.operator import GROUPS
 from inril.envs.scene import make_scene
-from inril.project import Project, read_yaml
+from inril.project import Project
 from inril.report.statistics import wilson
+from inril.settings import read_yaml
 
 _CONFIG = Path(__file__).parents[1] / "config"
 

@@ -24,7 +24,8 @@ from inril.data.demo_file import read_demos
 from inril.evaluate import evaluate
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import load_policy
-from inril.project import Project, read_yaml
+from inril.project import Project
+from inril.settings import read_yaml
 
 _CONFIG = Path(__file__).parents[1] / "config"
 _BUDGET = "workstation"

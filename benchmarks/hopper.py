@@ -22,7 +22,8 @@ from inril.envs.base import BatchedEnv
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import load_policy
 from inril.policies.mlp import MLP, fold
-from inril.project import Project, read_yaml
+from inril.project import Project
+from inril.settings import read_yaml
 from inril.train import pretrain
 
 _CONFIG = Path(__file__).parents[1] / "config"

@@ -19,7 +19,8 @@ from inril.config.base import Device, Execution, Model
 from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
 from inril.config.shown import ComparisonSpec, FigureSpec, FilmSpec, TableSpec
 from inril.errors import InputError
-from inril.project import Project, read_yaml, validate
+from inril.project import Project
+from inril.settings import read_yaml, validate
 
 ModelT = TypeVar("ModelT", bound=Model)
 

@@ -22,8 +22,9 @@ from inril import paths
 from inril.config.base import DEFAULT_BUDGET
 from inril.errors import InputError
 from inril.files import write_atomically
-from inril.project import Pretraining, Project, Run, read_yaml
+from inril.project import Pretraining, Project, Run
 from inril.published import MIRROR, PROVENANCE, adopt, is_unfinished, read_record
+from inril.settings import read_yaml
 
 REMOTE = "published"
 STORE = Path("published")

@@ -24,7 +24,7 @@ import yaml
 
 from inril import cli
 from inril.data.demo_file import Episode, write_demos
-from inril.project import merge
+from inril.settings import merge
 from inril.tensor_file import read_tensors, write_tensors
 from inril.train import finetune
 

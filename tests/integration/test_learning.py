@@ -14,7 +14,7 @@ from inril.data.chunks import split_demos
 from inril.data.demo_file import demo_returns, read_demos
 from inril.evaluate import evaluate
 from inril.policies.files import Policy, load_policy
-from inril.project import validate
+from inril.settings import validate
 from inril.train import expert, pretrain
 
 

@@ -22,9 +22,10 @@ from rich.console import Console
 from inril import cli, paths
 from inril.config.base import Model
 from inril.errors import InputError
-from inril.project import Pretraining, Project, Run, read_yaml
+from inril.project import Pretraining, Project, Run
 from inril.report.status import Row, State, figure_status, time_left
 from inril.report.status_table import render
+from inril.settings import read_yaml
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 60.0

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from inril.config.base import TaskSpec
 from inril.config.runs import DemosConfig, FinetuneConfig, PretrainConfig, separations
-from inril.project import Project, merge, read_yaml, validate
+from inril.project import Project
+from inril.settings import merge, read_yaml, validate
 from inril.tensor_file import read_tensors
 
 ROOT = Path(__file__).parents[2]

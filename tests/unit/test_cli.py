@@ -8,7 +8,8 @@ import pytest
 from inril import cli
 from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
-from inril.project import Project, read_yaml
+from inril.project import Project
+from inril.settings import read_yaml
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,8 +9,9 @@ import torch
 from inril.config.base import TaskSpec
 from inril.envs.batched import BatchedSimulator
 from inril.evaluate import evaluate
-from inril.project import Project, read_yaml
+from inril.project import Project
 from inril.replay import Episode, Round, record
+from inril.settings import read_yaml
 from inril.types import ChunkStep, FloatArray
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -14,7 +14,8 @@ from inril.config.base import DemoSource
 from inril.config.root import Axes
 from inril.config.runs import DemosConfig, FinetuneConfig
 from inril.errors import InputError
-from inril.project import Pretraining, Project, Run, merge, read_yaml
+from inril.project import Pretraining, Project, Run
+from inril.settings import merge, read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
 

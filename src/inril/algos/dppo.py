@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inril.algos.actor import Sample
 from inril.algos.base import Info
 from inril.algos.bc_loss import DemoLoss, TeacherLoss
-from inril.algos.ppo import PPO, Regularizer, Sample, make_ppo, rows_at_a_time
+from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time
 from inril.config.algos import DPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inril.algos.actor import ActorHead
 from inril.algos.base import Info, Update
 from inril.algos.gae import RewardScaler, gae, successor_values
 from inril.algos.observer import Observer, PlainObserver
 from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 from inril.config.algos import PPOBase
 from inril.config.runs import FinetuneConfig
-from inril.data.normalizer import Normalizer
 from inril.envs.base import BatchedEnv
 from inril.evaluate import Memory
 from inril.policies.mlp import MLP
@@ -28,72 +28,6 @@ from inril.seeding import subseed, torch_stream
 from inril.train.episodes import EpisodeStatistics
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.types import BoolArray, FloatArray
-
-
-class Sample(NamedTuple):
-    """What an actor head draws for E environments.
-
-    Attributes:
-        chunk: (E, Ta, Da) normalised, to be executed.
-        trace: (E, ...) what the head needs to evaluate the log-probability again.
-        logprob: (E, K') log-probability of each denoising step (K' = 1 for a Gaussian).
-    """
-
-    chunk: Tensor
-    trace: Tensor
-    logprob: Tensor
-
-
-class ActorHead(Protocol):
-    """The trained part of a policy, as PPO sees it. What it calls observations is what the observer lets it see."""
-
-    normalizer: Normalizer
-    act_steps: int  # Ta
-    n_steps: int  # K'
-    gamma_denoising: float
-
-    @property
-    def memory(self) -> Memory | None:
-        """What `act` remembers of running episodes; None for nothing."""
-
-    def parameters(self) -> Sequence[Tensor]:
-        """Return what RL trains."""
-
-    def il_parameters(self) -> Sequence[Tensor]:
-        """Return what imitation may touch."""
-
-    def sample(self, obs: Tensor, generator: torch.Generator) -> Sample:
-        """Draw chunks with exploration noise for normalised observations (E, Do)."""
-
-    def trace_shape(self) -> tuple[int, ...]:
-        """Return the shape of one trace."""
-
-    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
-        """Log-probability (B,) of step k (B,) of traces (B, ...), differentiable."""
-
-    def entropy(self) -> Tensor:
-        """Entropy of the exploration noise; 0 where it is not learned."""
-
-    def after_step(self) -> None:
-        """Project parameters back into their bounds."""
-
-    def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
-        """Imitation loss of a normalised batch."""
-
-    def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
-        """Imitation losses to log."""
-
-    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
-        """Evaluation chunks (E, Ta, Da), normalised, for normalised observations."""
-
-    def policy_state(self) -> dict[str, Tensor]:
-        """Weights of the whole policy."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Trained parameters."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore trained parameters."""
 
 
 class Stepping(NamedTuple):

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inril.algos.actor import Sample
 from inril.algos.base import Info
-from inril.algos.ppo import PPO, Sample, make_ppo
+from inril.algos.ppo import PPO, make_ppo
 from inril.config.algos import PPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.policies.gaussian import GaussianPolicy

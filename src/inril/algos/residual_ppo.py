@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inril.algos.actor import Sample
 from inril.algos.base import Info
 from inril.algos.gae import RewardScaler
-from inril.algos.ppo import PPO, Sample, Stepping
+from inril.algos.ppo import PPO, Stepping
 from inril.config.algos import ResidualPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.device import randn

@@ -26,7 +26,8 @@ from typing import NamedTuple
 from inril.config.runs import FinetuneConfig, PretrainConfig
 from inril.errors import InputError
 from inril.metrics import COLUMNS
-from inril.project import AnyRun, Pretraining, Project, Run, read_yaml, validate
+from inril.project import AnyRun, Pretraining, Project, Run
+from inril.settings import read_yaml, validate
 from inril.train.run_lock import holder_of
 
 _WINDOW = 5  # checkpoints that the speed is measured over

@@ -19,7 +19,7 @@ from inril.data import make_demos
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
 from inril.data.robomimic import read_robomimic
 from inril.errors import InputError
-from inril.project import read_yaml
+from inril.settings import read_yaml
 from inril.thirdparty import sequence_dataset
 
 CONFIG = Path(__file__).parents[3] / "config"

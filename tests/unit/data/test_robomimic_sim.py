@@ -15,7 +15,7 @@ from inril.data.robomimic import read_robomimic
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 from inril.envs.robosuite_build import make_robosuite
 from inril.envs.scene import make_scene
-from inril.project import read_yaml
+from inril.settings import read_yaml
 
 CONFIG = Path(__file__).parents[3] / "config"
 LENGTHS = (12, 7)

@@ -26,7 +26,8 @@ from inril.policies.diffusion import (
     training_std,
 )
 from inril.policies.schedule import NoiseSchedule
-from inril.project import Project, read_yaml
+from inril.project import Project
+from inril.settings import read_yaml
 
 CONFIG = Path(__file__).parents[3] / "config"
 

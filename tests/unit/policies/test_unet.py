@@ -19,7 +19,8 @@ from inril.config.runs import PretrainConfig
 from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, denoising_loss, evaluation_std, sample_chain
 from inril.policies.unet import UNetDenoiser
-from inril.project import Project, merge, read_yaml, validate
+from inril.project import Project
+from inril.settings import merge, read_yaml, validate
 from inril.train.optimizer import adamw
 
 CONFIG = Path(__file__).parents[3] / "config"

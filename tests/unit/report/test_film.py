@@ -16,8 +16,9 @@ from inril.config.policy import DiffusionConfig, NetworkConfig
 from inril.config.shown import FilmSpec
 from inril.errors import InputError
 from inril.policies.files import PolicySpec, save_policy
-from inril.project import Project, read_yaml
+from inril.project import Project
 from inril.report import film
+from inril.settings import read_yaml
 
 CONFIG = Path(__file__).parents[3] / "config"
 SPEC = FilmSpec(title="Lift", subject="Budget: smoke, dppo", seed=0, frames=3, episodes=4, max_episodes=8)

@@ -1,0 +1,103 @@
+"""Layers of settings: YAML files, laid one over the other and checked as one model.
+
+An error names the file of the topmost layer that set the offending key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from inril.config.base import Model
+from inril.errors import InputError
+
+Layer = tuple[Path, Mapping[str, Any]]
+ModelT = TypeVar("ModelT", bound=Model)
+
+# Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
+_UNION_MEMBER = re.compile(
+    r"residual_ppo|dppo|idql|dipo|awr|ppo|diffusion|gaussian|mlp|unet|fine-tuned|pre-trained|constrained-int|literal\[.*\]"
+)
+_LONG = 200  # characters; a longer value is a whole section and would drown the message
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        InputError: the file is missing, is not YAML or holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(path, expected="a YAML file", got="nothing there") from None
+    except OSError as error:
+        raise InputError(path, expected="a YAML file", got=error.strerror or str(error)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(path, expected="valid YAML", got=" ".join(str(error).split())) from None
+    if not isinstance(values, dict):
+        raise InputError(path, expected="a mapping of keys to values", got=type(values).__name__)
+    return values
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `top` laid over it, mappings key by key."""
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def validate(model: type[ModelT], layers: Sequence[Layer]) -> ModelT:
+    """Merge layers and build the model.
+
+    Raises:
+        InputError: naming the file that set the offending key, the key, what was expected and what was found.
+    """
+    values: dict[str, Any] = {}
+    for _, layer in layers:
+        values = merge(values, layer)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(part) for part in first["loc"] if not _UNION_MEMBER.fullmatch(str(part))]
+        where = next((path for path, layer in reversed(layers) if _holds(layer, keys)), layers[0][0])
+        raise InputError(
+            where,
+            field=".".join(keys),
+            expected=_expected(first["type"], first["msg"]),
+            got=_got(first["type"], repr(first["input"])),
+            hint="Known keys are listed in workflow/schemas/ and config/README.md",
+        ) from None
+
+
+def _expected(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "a known key"
+    if kind == "missing":
+        return "a value"
+    return message.removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _got(kind: str, value: str) -> str:
+    if kind == "extra_forbidden":
+        return "an unknown key"
+    if kind == "missing":
+        return "nothing"
+    return value if len(value) < _LONG else "another combination of values"
+
+
+def _holds(layer: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    value: Any = layer
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return bool(keys)
