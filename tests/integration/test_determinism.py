@@ -10,6 +10,7 @@ import pytest
 import tiny
 from torch import Tensor
 
+from inril.algos.make import make_algorithm, rewarded_demos_of
 from inril.config.algos import PPOBase
 from inril.config.base import Execution
 from inril.config.runs import FinetuneConfig
@@ -59,8 +60,8 @@ def plain_algorithm(cfg: FinetuneConfig, inputs: tiny.Inputs) -> dict[str, Tenso
     demos = split_demos(
         read_demos(inputs.demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=policy.normalizer
     )
-    rewarded = finetune.rewarded_demos_of(cfg, inputs.demos, policy)
-    algorithm = finetune.make_algorithm(cfg, policy, demos, rewarded)
+    rewarded = rewarded_demos_of(cfg, inputs.demos, policy)
+    algorithm = make_algorithm(cfg, policy, demos, rewarded)
     env = make(cfg.task.id, cfg.n_envs, algorithm.act_steps, max_episode_steps=cfg.task.max_episode_steps)
     env_steps = itr = 0
     while env_steps < cfg.env_steps:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Algorithm, Info
+from inril.algos.make import make_algorithm
 from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 from inril.config.runs import ExpertConfig, FinetuneConfig, IlConfig, PhaseConfig, PretrainConfig
@@ -49,7 +50,6 @@ from inril.report.statistics import (
     wilson,
 )
 from inril.train import expert, finetune
-from inril.train.finetune import make_algorithm
 from inril.train.pretrain import Cloning
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -15,21 +15,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from inril.algos.awr import make_awr
 from inril.algos.base import Algorithm, Info, Update
-from inril.algos.dipo import make_dipo
-from inril.algos.dppo import make_dppo
-from inril.algos.idql import make_idql
+from inril.algos.make import make_algorithm, rewarded_demos_of
 from inril.algos.ppo import PPO
-from inril.algos.ppo_gaussian import make_ppo_gaussian
-from inril.algos.residual_ppo import make_residual_ppo
 from inril.config.algos import ResidualPPOConfig
 from inril.config.base import Execution
 from inril.config.policy import DiffusionConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
-from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos
 from inril.device import resolve
 from inril.envs import make_env
 from inril.errors import InputError
@@ -40,9 +34,7 @@ from inril.interleave.schedule import Schedule
 from inril.interleave.separation import Joiner, flatten
 from inril.metrics import MetricsLog
 from inril.numerics import finetune_versions
-from inril.policies.diffusion import DiffusionPolicy
-from inril.policies.files import Policy, PolicySpec, load_policy, save_policy
-from inril.policies.gaussian import GaussianPolicy
+from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.seeding import subseed, torch_stream
 from inril.tensor_file import file_digest, pack
 from inril.train.pretrain import fixed_probe
@@ -92,44 +84,6 @@ def run(
             tuning.run()
         finally:
             tuning.env.close()
-
-
-def rewarded_demos_of(cfg: FinetuneConfig, demos: Path, policy: Policy) -> RewardedDemos | None:
-    """Read demonstrations with their rewards for the one control that learns from these; None for all other methods."""
-    if cfg.algo.kind != "idql" or cfg.algo.demo_buffers != "both":
-        return None
-    horizon_steps, _ = policy.chunk_shape
-    return read_rewarded_demos(demos, cfg.task, horizon_steps, cfg.holdout, policy.normalizer, cfg.algo.reward_factor)
-
-
-def make_algorithm(
-    cfg: FinetuneConfig, policy: Policy, demos: SplitDemos, rewarded_demos: RewardedDemos | None = None
-) -> Algorithm:
-    """Build the algorithm of a run.
-
-    Args:
-        cfg: resolved settings.
-        policy: pre-trained.
-        demos: for those methods that learn from demonstrations otherwise than by interleaving.
-        rewarded_demos: for the one that also learns from their rewards.
-
-    Raises:
-        InputError: the method does not fit the kind of policy.
-    """
-    if cfg.algo.kind == "dppo" and isinstance(policy, DiffusionPolicy):
-        return make_dppo(cfg, policy, demos.train)
-    if cfg.algo.kind == "idql" and isinstance(policy, DiffusionPolicy):
-        return make_idql(cfg, policy, demos.train, rewarded_demos)
-    if cfg.algo.kind == "dipo" and isinstance(policy, DiffusionPolicy):
-        return make_dipo(cfg, policy)
-    if cfg.algo.kind == "awr" and isinstance(policy, DiffusionPolicy):
-        return make_awr(cfg, policy)
-    if cfg.algo.kind == "ppo" and isinstance(policy, GaussianPolicy):
-        return make_ppo_gaussian(cfg, policy)
-    if cfg.algo.kind == "residual_ppo" and isinstance(policy, DiffusionPolicy):
-        return make_residual_ppo(cfg, policy)
-    expected = f"a policy that {cfg.method} can fine-tune"
-    raise InputError("policy", field="kind", expected=expected, got=type(policy).__name__)
 
 
 def make_phase(cfg: FinetuneConfig, algorithm: Algorithm) -> Phase | None:
