@@ -19,11 +19,12 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=3, help="counted iterations after one to warm up")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    algorithm, env, run = hopper.reference_run()
+    reference = hopper.reference_run()
+    run = reference.config
     iterations, peaks = [], []
     for itr in range(1, args.iterations + 2):
         before = hopper.gemm_flops_per_cpu_second()
-        cost = hopper.measure_iteration(algorithm, env, itr)
+        cost = hopper.measure_iteration(reference.algorithm, reference.env, itr)
         peak = (before + hopper.gemm_flops_per_cpu_second()) / 2
         if itr > 1:
             iterations.append(cost)
@@ -38,7 +39,7 @@ def main() -> None:
     result |= furniture.furniture_speeds()
     for name, value in result.items():
         print(f"{name:45s} {value:12.3f}")
-    settings = {"n_envs": run.n_envs, "n_steps": run.n_steps, "minibatch": run.algo.minibatch}
+    settings = {"n_envs": run.n_envs, "n_steps": run.n_steps, "minibatch": reference.algorithm.config.minibatch}
     write_atomically(args.out, (json.dumps({**result, "settings": settings}, indent=2) + "\n").encode())
 
 

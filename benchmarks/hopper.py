@@ -15,8 +15,11 @@ import torch
 
 from inril.algos.dppo import make_dppo
 from inril.algos.ppo import PPO
-from inril.config.runs import FinetuneConfig
+from inril.config.base import Execution
+from inril.config.runs import FinetuneConfig, PretrainConfig
 from inril.data import make_demos, read_demos, split_demos
+from inril.data.chunks import SplitDemos
+from inril.device import resolve
 from inril.envs import make
 from inril.envs.base import BatchedEnv
 from inril.policies.diffusion import DiffusionPolicy
@@ -53,6 +56,24 @@ class IterationCost(NamedTuple):
     flops_dense: float
 
 
+class ReferenceRun(NamedTuple):
+    """A run at the reference settings, before its first iteration.
+
+    Attributes:
+        algorithm: DPPO on a cloned policy.
+        env: what it learns in.
+        config: of the run.
+        cloning: settings of the pre-training, shortened.
+        demos: what was cloned.
+    """
+
+    algorithm: PPO
+    env: BatchedEnv
+    config: FinetuneConfig
+    cloning: PretrainConfig
+    demos: SplitDemos
+
+
 def gemm_flops_per_cpu_second(size: int = 2048) -> float:
     """Measure the peak of float32 matrix products on one thread."""
     a, b = torch.randn(size, size), torch.randn(size, size)
@@ -68,7 +89,7 @@ def measure(work: Callable[[], object]) -> Cost:
     return Cost(time.process_time() - cpu, time.perf_counter() - wall)
 
 
-def reference_run() -> tuple[PPO, BatchedEnv, FinetuneConfig]:
+def reference_run(execution: Execution = Execution(device="cpu")) -> ReferenceRun:
     """Build DPPO on Hopper at the reference settings, on a policy that was pre-trained for a few seconds.
 
     Its episodes last some hundred steps, as those of a real run do; a random policy would fall at once.
@@ -76,18 +97,27 @@ def reference_run() -> tuple[PPO, BatchedEnv, FinetuneConfig]:
     root = read_yaml(_CONFIG / "config.yaml") | {"budget": "reference"}
     project = Project(_CONFIG, root)
     demos_cfg = project.demos("hopper").model_copy(update={"n_steps": 30_000})
-    cfg = project.pretrain("hopper", "diffusion", 0)
-    optim = cfg.optim.model_copy(update={"max_steps": 2500, "lr_min": 1e-4})
-    cfg = cfg.model_copy(update={"optim": optim, "select_episodes": 4, "report_episodes": 4})
+    cloning = project.pretrain("hopper", "diffusion", 0)
+    optim = cloning.optim.model_copy(update={"max_steps": 2500, "lr_min": 1e-4})
+    cloning = cloning.model_copy(update={"optim": optim, "select_episodes": 4, "report_episodes": 4})
+    device = resolve(execution.device)
     with tempfile.TemporaryDirectory() as folder:
         demos = Path(folder, "demos.hdf5")
         make_demos(demos_cfg, demos)
-        pretrain.run(cfg, demos, Path(folder, "policy"))
-        policy, _ = load_policy(Path(folder, "policy", "policy.safetensors"), cfg.task)
-        split = split_demos(read_demos(demos), cfg.horizon_steps, cfg.holdout, normalizer=policy.normalizer)
+        pretrain.run(cloning, demos, Path(folder, "policy"), execution=execution)
+        policy, _ = load_policy(Path(folder, "policy", "policy.safetensors"), cloning.task)
+        policy.to(device)
+        split = split_demos(
+            read_demos(demos, cloning.task),
+            cloning.horizon_steps,
+            cloning.holdout,
+            normalizer=policy.normalizer,
+            device=device,
+        )
     assert isinstance(policy, DiffusionPolicy)
     run = project.finetune("hopper", "dppo", "none", "inf", 0)
-    return make_dppo(run, policy, split.train), make("hopper", run.n_envs, cfg.horizon_steps), run
+    env = make("hopper", run.n_envs, cloning.horizon_steps, execution.sim_threads)
+    return ReferenceRun(make_dppo(run, policy, split.train), env, run, cloning, split)
 
 
 def measure_iteration(algorithm: PPO, env: BatchedEnv, itr: int) -> IterationCost:
