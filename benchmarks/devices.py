@@ -28,10 +28,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the simulator and, on the CPU, of torch")
     parser.add_argument("--repeats", type=int, default=3, help="counted ones after one to warm up")
     args = parser.parse_args()
+    if args.repeats < 1:
+        parser.error(f"--repeats: expected 1 or more, got {args.repeats}")
     for device in args.devices:
         run = hopper.reference_run(Execution(device=device, sim_threads=args.threads))
         torch.set_num_threads(args.threads)  # the pre-training has set its own
-        step = median(_pretraining_step(run) for _ in range(args.repeats + 1))
+        step = median([_pretraining_step(run) for _ in range(args.repeats + 1)][1:])
         print(f"{device}: pre-training, batch {run.cloning.optim.batch_size}: {1e3 * step:.2f} ms a step", flush=True)
         costs = [hopper.measure_iteration(run.algorithm, run.env, itr) for itr in range(1, args.repeats + 2)][1:]
         for phase in costs[0].phases:

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from inril.config.base import Device, Execution, Model
 from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
@@ -22,7 +22,11 @@ from inril.errors import InputError
 from inril.project import Project
 from inril.settings import read_yaml, validate
 
+if TYPE_CHECKING:  # argparse's private class has a parameter in type stubs only
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 ModelT = TypeVar("ModelT", bound=Model)
+CommandFunction = Callable[[argparse.Namespace], None]
 
 INTERRUPTED = 130
 # What the machine refuses and the user can put right; any other OSError is a defect and keeps its traceback.
@@ -226,27 +230,19 @@ def _parser() -> argparse.ArgumentParser:
         prog="inril", description="Interleaved reinforcement and imitation learning for policy fine-tuning."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_runs(commands)
+    _add_shown(commands)
+    _add_project(commands)
+    return parser
 
-    def command(name: str, function: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(command=function)
-        return sub
 
-    def configured(name: str, function: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        sub = command(name, function, text)
-        sub.add_argument("--config", required=True, help="resolved settings: a YAML file, or JSON in place")
-        return sub
-
-    demos = configured("demos", _demos, "make the demonstrations of a task")
+def _add_runs(commands: Commands) -> None:
+    demos = _configured(commands, "demos", _demos, "make the demonstrations of a task")
     _path(demos, "--out", "HDF5 file to write")
 
-    pretrain = configured("pretrain", _pretrain, "clone demonstrations; resumes where it was interrupted")
-    finetune = configured("finetune", _finetune, "fine-tune a policy; resumes where it was interrupted")
+    pretrain = _configured(commands, "pretrain", _pretrain, "clone demonstrations; resumes where it was interrupted")
+    finetune = _configured(commands, "finetune", _finetune, "fine-tune a policy; resumes where it was interrupted")
     _path(finetune, "--policy", "pre-trained policy.safetensors")
-    film = configured("film", _film, "show episodes of a policy, a success and a failure, as strips of frames")
-    _path(film, "--policy", "policy.safetensors of a run")
-    _path(film, "--out", "file to draw, pdf or png by suffix")
-    film.add_argument("--gif", type=Path, help="animation to write")
     for sub in (pretrain, finetune):
         _path(sub, "--demos", "demonstrations, HDF5")
         _path(sub, "--out", "folder of the run")
@@ -256,6 +252,14 @@ def _parser() -> argparse.ArgumentParser:
             default="error",
             help="what to do when the folder holds the state of another run (default: error)",
         )
+
+    film = _configured(
+        commands, "film", _film, "show episodes of a policy, a success and a failure, as strips of frames"
+    )
+    _path(film, "--policy", "policy.safetensors of a run")
+    _path(film, "--out", "file to draw, pdf or png by suffix")
+    film.add_argument("--gif", type=Path, help="animation to write")
+
     for sub in (pretrain, finetune, film):
         sub.add_argument(
             "--device", choices=get_args(Device), default="auto", help="of the networks; default: a GPU if there is one"
@@ -263,60 +267,80 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (demos, pretrain, finetune, film):
         sub.add_argument("--sim-threads", type=int, default=1, help="threads of the simulator; default: 1")
 
-    evaluate = command("evaluate", _evaluate, "run a policy, pre-trained or fine-tuned, and print its return")
+    evaluate = _command(
+        commands, "evaluate", _evaluate, "run a policy, pre-trained or fine-tuned, and print its return"
+    )
     _path(evaluate, "--policy", "policy.safetensors of a run")
     evaluate.add_argument("--episodes", type=int, default=200, help="default: 200")
     evaluate.add_argument("--seed", type=int, default=0, help="of environments and noise; default: 0")
 
-    expert = configured("expert", _expert, "train a demonstrator from scratch")
+    expert = _configured(commands, "expert", _expert, "train a demonstrator from scratch")
     _path(expert, "--out", "safetensors file to write")
 
-    aggregate = configured("aggregate", _aggregate, "collect runs into the table behind a figure")
+
+def _add_shown(commands: Commands) -> None:
+    aggregate = _configured(commands, "aggregate", _aggregate, "collect runs into the table behind a figure")
     _path(aggregate, "--metrics", "metrics.csv of each run", nargs="*")
     _path(aggregate, "--published", "folder of published tables, <budget>/<figure>.csv")
     _path(aggregate, "--out", "CSV file to write")
 
-    figure = configured("figure", _figure, "draw a figure from its table")
+    figure = _configured(commands, "figure", _figure, "draw a figure from its table")
     _path(figure, "--table", "CSV file made by aggregate")
     _path(figure, "--out", "files to draw, format by suffix (pdf, png)", nargs="+")
 
-    gains = command("gains", _gains, "compare runs with the policies that they started from")
+    gains = _command(commands, "gains", _gains, "compare runs with the policies that they started from")
     _path(gains, "--finetune", "metrics.csv of each run", nargs="+")
     _path(gains, "--pretrain", "metrics.csv of the policy of each run, in the same order", nargs="+")
-    _path(gains, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")
 
-    claims = command("claims", _claims, "test the paper's claims on runs")
+    claims = _command(commands, "claims", _claims, "test the paper's claims on runs")
     _path(claims, "--metrics", "metrics.csv of each run", nargs="+")
-    _path(claims, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")
 
-    compare = configured("compare", _compare, "compare methods or pre-trained policies task by task")
+    compare = _configured(commands, "compare", _compare, "compare methods or pre-trained policies task by task")
     _path(compare, "--metrics", "metrics.csv of each run", nargs="*")
     _path(compare, "--published", "folder of published tables, <budget>/<comparison>.csv")
-    _path(compare, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")
+    for sub in (gains, claims, compare):
+        _path(sub, "--out", "files to write, format by suffix (csv, html, md, tex)", nargs="+")
 
-    record = command("record", _record, "copy a phase's complete results to where DVC tracks them")
+
+def _add_project(commands: Commands) -> None:
+    record = _command(commands, "record", _record, "copy a phase's complete results to where DVC tracks them")
     record.add_argument("budget")
     record.add_argument("phase", help="a stage of dvc.yaml")
 
-    publish = command("publish", _publish, "record, commit, push and check the stages of dvc.yaml")
+    publish = _command(commands, "publish", _publish, "record, commit, push and check the stages of dvc.yaml")
     publish.add_argument("budgets", nargs="*", help="default: all of dvc.yaml")
     publish.add_argument("--figures", nargs="+", default=(), help="whose runs to publish; default: all")
     publish.add_argument("--drop", action="store_true", help="let go what is published and no longer current")
     publish.add_argument("--limit-mb", type=float, default=100, help="size that the store may have; default: 100")
 
-    status = command("status", _status, "show where every run of a figure stands")
+    status = _command(commands, "status", _status, "show where every run of a figure stands")
     status.add_argument("figure", nargs="?", default="fig8", help="default: fig8")
     status.add_argument("--budget", help="default: the one in config.yaml")
     status.add_argument("--results", type=Path, default=Path(), help="folder that holds results/; default: this one")
     status.add_argument("--watch", action="store_true", help="refresh until all are finished or Ctrl-C")
 
-    pull = command("pull", _pull, "fetch published results (dvc pull), naming files that are missing or damaged")
+    pull = _command(
+        commands, "pull", _pull, "fetch published results (dvc pull), naming files that are missing or damaged"
+    )
     pull.add_argument("targets", nargs="*", help="stages or paths of published results; default: everything")
 
-    _path(command("schemas", _schemas, "write the JSON schemas of all settings"), "--out", "folder to write")
-    check = command("check", _check, "check the whole configuration folder, every budget")
+    schemas = _command(commands, "schemas", _schemas, "write the JSON schemas of all settings")
+    _path(schemas, "--out", "folder to write")
+
+    check = _command(commands, "check", _check, "check the whole configuration folder, every budget")
     for sub in (status, check):
         sub.add_argument("--config-dir", type=Path, default=Path("config"), help="default: config")
+
+
+def _command(commands: Commands, name: str, function: CommandFunction, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _configured(commands: Commands, name: str, function: CommandFunction, text: str) -> argparse.ArgumentParser:
+    parser = _command(commands, name, function, text)
+    parser.add_argument("--config", required=True, help="resolved settings: a YAML file, or JSON in place")
     return parser
 
 
