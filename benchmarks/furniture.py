@@ -26,8 +26,8 @@ from inril.data.scripted.attempt import EXPERTS
 from inril.data.scripted.furniture.arm import Arm
 from inril.data.scripted.operator import Operator
 from inril.envs.batched import BatchedSimulator
-from inril.envs.furniture.rules import is_assembled
 from inril.envs.furniture.scene import FurnitureScene, make_furniture_scene
+from inril.envs.furniture.screws import is_assembled
 from inril.envs.furniture.suite import Furniture
 from inril.envs.furniture.tasks import FURNITURE_TASKS, furniture_task
 from inril.report.statistics import wilson

@@ -16,8 +16,9 @@ from gymnasium.utils.env_checker import check_env
 import inril.envs
 from inril.envs.furniture.model import FENCE_FRONT
 from inril.envs.furniture.rotations import about, aligning, quat_of, rotation_by, rotation_of
-from inril.envs.furniture.rules import PITCH_M, TAG_X_M, is_assembled
+from inril.envs.furniture.rules import TAG_X_M
 from inril.envs.furniture.scene import FurnitureScene, make_furniture_scene
+from inril.envs.furniture.screws import PITCH_M, is_assembled
 from inril.envs.furniture.suite import Furniture
 from inril.envs.furniture.task import Seat
 from inril.envs.furniture.tasks import FURNITURE_TASKS, furniture_task

@@ -14,8 +14,9 @@ import mujoco
 import numpy as np
 
 from inril.envs.furniture.panda import FINGERS, GRIP_SITE, add_panda
+from inril.envs.furniture.records import FurnitureRules
 from inril.envs.furniture.rotations import quat_of
-from inril.envs.furniture.rules import PITCH_M, FurnitureRules
+from inril.envs.furniture.screws import PITCH_M
 from inril.envs.furniture.shapes import Shape, Touch
 from inril.envs.furniture.task import FurnitureTask, Pair, Part, Seat
 from inril.types import FloatArray

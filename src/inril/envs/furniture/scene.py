@@ -9,7 +9,7 @@ import numpy as np
 
 from inril.envs.furniture.model import FENCE
 from inril.envs.furniture.panda import GRIP_SITE
-from inril.envs.furniture.rules import screw_pose
+from inril.envs.furniture.screws import screw_pose
 from inril.envs.furniture.suite import Furniture
 from inril.envs.furniture.tasks import furniture_task
 from inril.envs.kernel import log_mujoco_warnings

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from inril.envs.camera import Camera
 from inril.envs.furniture.model import CAMERA, FENCE, TIMESTEP_S, furniture_model
 from inril.envs.furniture.panda import FINGERS, START_RAD
+from inril.envs.furniture.records import Progress
 from inril.envs.furniture.rotations import about, quat_of
-from inril.envs.furniture.rules import Progress, observe_all, restart_episode, step_chunk
+from inril.envs.furniture.rules import observe_all, restart_episode, step_chunk
 from inril.envs.furniture.task import ACTION, FurnitureTask
 from inril.envs.kernel import simulator_table
 from inril.types import ChunkStep, FloatArray, IntArray
