@@ -8,7 +8,8 @@ are evenly spaced from the start to the step before the task was solved, or the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
@@ -96,20 +97,10 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
     actor, trained = load_policy(policy)
     act, task = acting(actor.to(resolve(execution.device))), trained.task
     hz = control_rate_hz(task.id)
-    shown: dict[bool, list[tuple[Round, Episode]]] = {ended: [] for ended in _ENDINGS[spec.outcomes]}
-    durations = Durations([], [])
-    while len(durations.succeeded) < spec.max_episodes and any(len(of) < spec.examples for of in shown.values()):
-        n_episodes = min(spec.episodes, spec.max_episodes - len(durations.succeeded))
-        seed = subseed(spec.seed, "film", len(durations.succeeded))
-        recorded = record(act, task, trained.act_steps, n_episodes, seed, execution.sim_threads, actor.memory)
-        for episode in recorded.episodes():
-            if len(shown.get(episode.succeeded, ())) < spec.examples:
-                shown.setdefault(episode.succeeded, []).append((recorded, episode))
-            durations.succeeded.append(episode.succeeded)
-            durations.seconds.append(episode.n_steps / hz)
+    play = partial(record, act, task, trained.act_steps, threads=execution.sim_threads, memory=actor.memory)
+    shown, durations = choose(spec, play, hz)
     names = OUTCOMES[task.metric]
-    wanted = [ended for ended in _ENDINGS[spec.outcomes] if shown[ended]] or list(shown)  # what there is, if not that
-    clips = [_clip(names[ended], *episode, spec.frames, hz) for ended in wanted for episode in shown[ended]]
+    clips = [_clip(names[episode.succeeded], recorded, episode, spec.frames, hz) for recorded, episode in shown]
     with mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans", "pdf.fonttype": 42}):
         figure = draw(spec, clips, durations, task.metric)
         buffer = BytesIO()
@@ -119,6 +110,32 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
     write_atomically(out, buffer.getvalue())
     if gif is not None:
         write_atomically(gif, animate(clips, hz))
+
+
+def choose(spec: FilmSpec, play: Callable[[int, int], Round], hz: int) -> tuple[list[tuple[Round, Episode]], Durations]:
+    """Evaluate, some episodes at a time, until those that are asked for were seen.
+
+    Args:
+        spec: what is shown.
+        play: evaluates and records a number of episodes with a seed.
+        hz: environment steps per second.
+
+    Returns:
+        The first episodes of each outcome that is asked for, or of the other one if there are none; and how all went.
+    """
+    wanted = _ENDINGS[spec.outcomes]
+    first: dict[bool, list[tuple[Round, Episode]]] = {True: [], False: []}
+    durations = Durations([], [])
+    while len(durations.succeeded) < spec.max_episodes and any(len(first[ended]) < spec.examples for ended in wanted):
+        n_episodes = min(spec.episodes, spec.max_episodes - len(durations.succeeded))
+        recorded = play(n_episodes, subseed(spec.seed, "film", len(durations.succeeded)))
+        for episode in recorded.episodes():
+            if len(first[episode.succeeded]) < spec.examples:
+                first[episode.succeeded].append((recorded, episode))
+            durations.succeeded.append(episode.succeeded)
+            durations.seconds.append(episode.n_steps / hz)
+    seen = [ended for ended in wanted if first[ended]] or list(first)
+    return [episode for ended in seen for episode in first[ended]], durations
 
 
 def _check_rendering() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import pytest
@@ -17,6 +18,7 @@ from inril.config.shown import FilmSpec
 from inril.errors import InputError
 from inril.policies.files import PolicySpec, save_policy
 from inril.project import Project
+from inril.replay import Episode
 from inril.report import film
 from inril.settings import read_yaml
 
@@ -73,6 +75,38 @@ def test_animation_shows_all_frames_at_their_own_speed() -> None:
     right, left = (animation.convert("RGB").getpixel((x, 200)) for x in (400, 100))
     assert right == (160, 0, 0)
     assert left == (80, 0, 0)  # the shorter one stands still at its end
+
+
+class Played:
+    """A round whose episodes end as they are told to."""
+
+    def __init__(self, *succeeded: bool) -> None:
+        self.succeeded = succeeded
+
+    def episodes(self) -> list[Episode]:
+        return [Episode(env_index, succeeded, n_steps=10) for env_index, succeeded in enumerate(self.succeeded)]
+
+
+def chosen(outcomes: str, *rounds: Played) -> tuple[list[tuple[int, bool]], int]:
+    """Return the round and the outcome of each chosen episode, two of each, and the number of evaluated ones."""
+    spec = SPEC.model_copy(update={"outcomes": outcomes, "examples": 2})
+    played: list[Played] = []
+
+    def play(n_episodes: int, seed: int) -> Any:
+        played.append(rounds[len(played)])
+        return played[-1]
+
+    episodes, durations = film.choose(spec, play, hz=10)
+    return [(played.index(cast(Played, of)), episode.succeeded) for of, episode in episodes], len(durations.seconds)
+
+
+def test_evaluation_ends_once_what_is_asked_for_was_seen() -> None:
+    mostly_failures = Played(False, True, False, False)
+    successes = Played(True, True, True, True)
+    assert chosen("failures", mostly_failures) == ([(0, False)] * 2, 4)
+    assert chosen("successes", mostly_failures, successes) == ([(0, True), (1, True)], 8)
+    assert chosen("both", mostly_failures, successes) == ([(0, True), (1, True), (0, False), (0, False)], 8)
+    assert chosen("failures", successes, successes) == ([(0, True)] * 2, 8)  # what there is, if not that
 
 
 @pytest.fixture
