@@ -117,7 +117,7 @@ def stopped(process: subprocess.Popen[bytes], moment: Callable[[], bool]) -> Ite
 
 
 def last(metrics: Path, column: str, metric: str = "return", split: str = "eval") -> float:
-    table = pd.read_csv(metrics)
+    table = pd.read_csv(metrics, float_precision="round_trip")  # as it was written, to the last bit
     return float(table[(table["split"] == split) & (table["metric"] == metric)][column].iloc[-1])
 
 
