@@ -205,6 +205,12 @@ def _status(args: argparse.Namespace) -> None:
     status_table.show(project, args.figure, args.results, args.watch)
 
 
+def _ledger(args: argparse.Namespace) -> None:
+    from inril import ledger
+
+    ledger.run(args.budget, args.results, args.out)
+
+
 def _pull(args: argparse.Namespace) -> None:
     from inril import publish
 
@@ -318,6 +324,11 @@ def _add_project(commands: Commands) -> None:
     status.add_argument("--budget", help="default: the one in config.yaml")
     status.add_argument("--results", type=Path, default=Path(), help="folder that holds results/; default: this one")
     status.add_argument("--watch", action="store_true", help="refresh until all are finished or Ctrl-C")
+
+    ledger = _command(commands, "ledger", _ledger, "list what the runs of a budget cost, and where they were made")
+    ledger.add_argument("--budget", required=True)
+    ledger.add_argument("--results", type=Path, default=Path(), help="folder that holds results/; default: this one")
+    _path(ledger, "--out", "CSV file; rows of other runs stay")
 
     pull = _command(
         commands, "pull", _pull, "fetch published results (dvc pull), naming files that are missing or damaged"

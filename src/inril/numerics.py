@@ -10,6 +10,7 @@ from inril.config.base import SCRIPTED
 VERSIONS = {
     "expert": 1,
     "demos": 1,
+    "demonstrator": 2,
     "scripted": 1,
     "pretrain": 1,
     "evaluate": 1,
@@ -33,6 +34,7 @@ VERSIONS = {
 _PARTS = {
     "dppo_bcloss": ("dppo", "bc_loss"),
     "dppo_demoloss": ("dppo", "bc_loss"),
+    "dppo_il_only": ("dppo",),
     "dppo_noise": ("dppo", "noise"),
     "idql_demos_actor": ("idql",),
     "idql_demos_both": ("idql", "rewarded_demos"),
@@ -50,7 +52,9 @@ def versions(*parts: str) -> dict[str, int]:
 
 def demos_versions(suite: str, source: str) -> dict[str, int]:
     """Return the versions of what demonstrations of a suite's task from a source are made with."""
-    return versions("demos", "scripted") if source == "generated" and suite in SCRIPTED else versions("demos")
+    if source != "generated":
+        return versions("demos")
+    return versions("demos", "scripted" if suite in SCRIPTED else "demonstrator")
 
 
 def finetune_versions(method: str, separation: str, m: str | int) -> dict[str, int]:

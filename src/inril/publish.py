@@ -40,6 +40,7 @@ _RULES = {
 _MB = 1_000_000
 _DEMOS_MB = 12  # the largest demonstration file that the store takes
 _NAMED = 5  # files in a message
+_KEPT_ARMS = ("m10", "minf")  # whose fine-tuned policies are published
 
 
 class Stage(NamedTuple):
@@ -304,8 +305,9 @@ def _plan(budget: str, figures: tuple[str, ...], drawn: bool) -> list[str]:
 
 
 def _weights(outputs: Sequence[Path]) -> Iterator[Path]:
-    """Yield the policy of one seed of every arm, the lowest that is there."""
-    policies = [output for output in outputs if output.name == paths.POLICY and output.exists()]
+    """Yield the policy of one seed of RL only and of m = 10 each, the lowest that is there."""
+    arms = [output for output in outputs if output.parent.parent.name in _KEPT_ARMS]
+    policies = [output for output in arms if output.name == paths.POLICY and output.exists()]
     policies.sort(key=lambda policy: int(policy.parent.name.removeprefix("seed")))
     yield from {policy.parent.parent: policy for policy in reversed(policies)}.values()
 

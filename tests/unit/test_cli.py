@@ -52,7 +52,7 @@ def test_schemas_accept_what_the_configuration_resolves_to(settings: str) -> Non
 
 def test_check_finds_the_shipped_configuration_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "--config-dir", str(ROOT / "config")]) == 0
-    assert "in order, budgets laptop, paper" in capsys.readouterr().out
+    assert "in order, budgets laptop, long, paper" in capsys.readouterr().out
 
 
 def test_file_and_inline_json_mean_the_same(settings: str, tmp_path: Path) -> None:

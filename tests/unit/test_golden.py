@@ -29,7 +29,7 @@ from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 from inril.config.runs import ExpertConfig, FinetuneConfig, IlConfig, PhaseConfig, PretrainConfig
 from inril.data.chunks import split_demos
 from inril.data.demo_file import Demos, Episode, write_demos
-from inril.data.generate import roll_out
+from inril.data.generate import Expert, roll_out
 from inril.data.rewarded_demos import read_rewarded_demos
 from inril.data.scripted.attempt import Recipe, attempt
 from inril.envs import make
@@ -51,6 +51,7 @@ from inril.report.statistics import (
 )
 from inril.train import expert, finetune
 from inril.train.pretrain import Cloning
+from inril.types import FloatArray
 
 GOLDEN = Path(__file__).with_name("golden.json")
 RELATIVE, ABSOLUTE = 1e-3, 1e-6
@@ -295,17 +296,33 @@ def of_expert() -> Values:
 
 
 def of_demos() -> Values:
+    """Short episodes of a demonstrator that looks at nothing."""
+
+    class Blind:
+        def act(self, obs: FloatArray, rng: np.random.Generator) -> FloatArray:
+            return rng.uniform(-1, 1, (len(obs), 3))
+
+    return of_episodes(TASK, Blind())
+
+
+def of_demonstrators() -> Values:
     """Short episodes of the shipped demonstrators."""
     values: Values = {}
     for task_id, obs_dim, action_dim in (("hopper", 11, 3), ("walker2d", 17, 6), ("halfcheetah", 17, 6)):
         task = TASK.model_copy(update={"id": task_id, "obs_dim": obs_dim, "action_dim": action_dim})
-        env = make(task_id, 2, 1, max_episode_steps=12)
-        episodes = roll_out(env, expert.load_expert(task), 40, seed=0)
-        env.close()
-        values[f"{task_id}_n_episodes"] = len(episodes)
-        for name in ("obs", "action", "reward"):
-            weighted = [np.abs(getattr(e, name)).sum() * (i + 1) for i, e in enumerate(episodes)]
-            values[f"{task_id}_{name}"] = float(np.sum(weighted))
+        of_task = of_episodes(task, expert.load_expert(task))
+        values |= {f"{task_id}_{name}": value for name, value in of_task.items()}
+    return values
+
+
+def of_episodes(task: TaskSpec, demonstrator: Expert) -> Values:
+    env = make(task.id, 2, 1, max_episode_steps=12)
+    episodes = roll_out(env, demonstrator, 40, seed=0)
+    env.close()
+    values: Values = {"n_episodes": len(episodes)}
+    for name in ("obs", "action", "reward"):
+        weighted = [np.abs(getattr(e, name)).sum() * (i + 1) for i, e in enumerate(episodes)]
+        values[name] = float(np.sum(weighted))
     return values
 
 
@@ -382,6 +399,7 @@ def of_report() -> Values:
 COMPUTE: dict[str, Callable[[], Values]] = {
     "expert": of_expert,
     "demos": of_demos,
+    "demonstrator": of_demonstrators,
     "pretrain": of_pretraining,
     "evaluate": of_evaluation,
     "finetune": of_finetuning,

@@ -210,7 +210,7 @@ def test_smoke_runs_the_code_paths_of_every_other_budget() -> None:
     ("changed", "message"),
     [
         ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
-        ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, workstation, got 'huge'"),
+        ({"budget": "huge"}, "budget: expected one of laptop, long, paper, reference, smoke, workstation, got 'huge'"),
         ({"demo_source": "web"}, "demo_source: expected 'generated', 'd4rl' or 'robomimic', got 'web'"),
         ({"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
         ({"m_values": [5, -2]}, "m_values.1: expected greater than 0, got -2"),

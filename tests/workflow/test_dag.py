@@ -209,7 +209,7 @@ def test_figure_without_complete_runs_is_refused(
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"budget": "huge"}, "budget: expected one of laptop, paper, reference, smoke, workstation, got 'huge'"),
+        ({"budget": "huge"}, "budget: expected one of laptop, long, paper, reference, smoke, workstation, got 'huge'"),
         ({"m_values": "[0]"}, "m_values.0: expected greater than 0, got '0'"),
         ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
     ],

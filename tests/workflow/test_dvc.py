@@ -20,7 +20,7 @@ def stages() -> dict[str, dict[str, object]]:
 
 def test_stages_are_valid_and_in_order() -> None:
     names = [line.split()[0] for line in dvc("stage", "list").splitlines()]
-    assert {name.split("@")[1] for name in names} == {"laptop", "workstation"}
+    assert {name.split("@")[1] for name in names} == {"laptop", "long", "workstation"}
     assert [name for name in names if name.endswith("@laptop")] == [
         f"{phase}@laptop" for phase in ("demos", "pretrain", "finetune", "figures")
     ]

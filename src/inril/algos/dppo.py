@@ -162,7 +162,10 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDatas
             got=str(config.algo.ft_denoising_steps),
         )
     head = DiffusionHead(policy, config.algo)
-    return make_ppo(config, head, _bc_loss(config, config.algo, head, demos))
+    regularizer = _bc_loss(config, config.algo, head, demos)
+    if not config.algo.train_actor:  # the control takes no gradient step of its own
+        config = config.model_copy(update={"algo": config.algo.model_copy(update={"epochs": 0})})
+    return make_ppo(config, head, regularizer)
 
 
 def _bc_loss(config: FinetuneConfig, algo: DPPOConfig, head: DiffusionHead, demos: ChunkDataset) -> Regularizer | None:

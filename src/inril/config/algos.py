@@ -93,6 +93,7 @@ class DPPOConfig(PPOBase):
     min_logprob_std: PositiveFloat = Field(description="floor of the standard deviation in log-probabilities")
     randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
     bc_loss: BcLossConfig | None = later(None, description="imitation as a part of the actor's loss")
+    train_actor: bool = later(True, description="false: imitation is all that learns (control)")
 
 
 class OffPolicyBase(Model):

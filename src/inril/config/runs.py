@@ -209,8 +209,9 @@ class FinetuneConfig(Model):
             raise ValueError(f"algo.kind {self.algo.kind!r} does not belong to method {self.method!r}")
         if self.m == "inf" and self.separation != "none":
             raise ValueError("m = inf (RL only) goes with separation none")
-        by_network = isinstance(self.algo, ResidualPPOConfig) and self.separation == "network"
-        if by_network and (self.il.unit, self.il.source) != ("iteration", "demos"):
+        in_phases = isinstance(self.algo, ResidualPPOConfig) or _imitates_only(self.algo)
+        phase = (self.il.unit, self.il.source) == ("iteration", "demos")
+        if in_phases and self.separation == "network" and not phase:
             raise ValueError("il.unit iteration and il.source demos with separation network")
         known = separations(self.algo, self.il)
         if self.m != "inf" and self.separation not in known:
@@ -224,6 +225,13 @@ def separations(algo: Model, il: IlConfig) -> tuple[Separation, ...]:
     Networks of its own it can only have as whole phases between iterations, on demonstrations.
     """
     by_network = isinstance(algo, ResidualPPOConfig) and (il.unit, il.source) == ("iteration", "demos")
-    if isinstance(algo, ResidualPPOConfig) and not algo.train_residual:
+    if _imitates_only(algo):
         return ("network",)
     return ("none", "surgery", "network") if by_network else ("none", "surgery")
+
+
+def _imitates_only(algo: Model) -> bool:
+    """Tell whether no network learns from rewards: nothing then stands in the way of imitation in phases."""
+    if isinstance(algo, ResidualPPOConfig):
+        return not algo.train_residual
+    return isinstance(algo, DPPOConfig) and not algo.train_actor

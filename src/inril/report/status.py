@@ -237,7 +237,7 @@ def _finetune_speed(folder: Path) -> float | None:
         return None
     seconds: dict[int, float] = defaultdict(float)
     for fact in timing:
-        if fact.metric != "report":  # the last evaluation, which takes no training steps
+        if fact.split == "seconds" and fact.metric != "report":  # the last evaluation, which takes no training steps
             seconds[fact.env_steps] += fact.value
     recent = list(pairwise([0, *seconds]))[-_WINDOW:]
     spent = sum(seconds[end] for _, end in recent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from importlib import resources
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from inril.config.base import TaskSpec
 from inril.config.policy import GaussianConfig
 from inril.config.runs import ExpertConfig
 from inril.envs import make
+from inril.envs.kernel import compiled
 from inril.errors import InputError
 from inril.evaluate import evaluate
 from inril.policies.files import PolicySpec, load_policy, save_policy
@@ -30,20 +32,49 @@ log = logging.getLogger(__name__)
 class Expert:
     """A demonstrator that acts one step at a time, with its exploration noise.
 
+    Its actions are the same on every processor: computed in float64, one operation after the other, and rounded to the
+    float32 of demonstration files. A last bit would grow to another trajectory within an episode, and matrix products
+    round differently from one instruction set to the next.
+
     Args:
-        policy: Gaussian policy with a horizon of one step.
+        policy: Gaussian policy of a plain tanh network, with a horizon of one step.
     """
 
     def __init__(self, policy: GaussianPolicy) -> None:
-        self.policy = policy
+        network = policy.mlp
+        assert network.activation == "tanh"
+        assert not network.residual
+        weights_and_biases = [_float64(parameter) for parameter in network.parameters()]
+        self._layers = list(zip(weights_and_biases[::2], weights_and_biases[1::2], strict=True))
+        low, high = _float64(policy.normalizer.obs_min), _float64(policy.normalizer.obs_max)
+        self._center, self._half_range = (low + high) / 2, (high - low) / 2
+        self._std = np.array([math.exp(value) for value in policy.log_std.tolist()])
 
-    @torch.no_grad()
     def act(self, obs: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Draw actions (E, Da) within [-1, 1] for raw observations (E, Do)."""
-        mean = self.policy.mean(self.policy.normalizer.normalize_obs(torch.from_numpy(obs).float()))[:, 0].double()
-        action = mean.numpy() + self.policy.log_std.exp().double().numpy() * rng.standard_normal(mean.shape)
-        clipped: FloatArray = np.clip(action, -1.0, 1.0)
-        return clipped
+        x: FloatArray = (obs - self._center) / self._half_range
+        for weight, bias in self._layers:  # the mean passes through tanh as well
+            x = _tanh_layer(x, weight, bias)
+        action: FloatArray = np.clip(x + self._std * rng.standard_normal(x.shape), -1.0, 1.0)
+        return action.astype(np.float32).astype(np.float64)
+
+
+def _float64(tensor: Tensor) -> FloatArray:
+    array: FloatArray = tensor.detach().double().numpy()
+    return array
+
+
+@compiled
+def _tanh_layer(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
+    """Return tanh(x weight^T + bias), (E, m), for x (E, n), each sum taken in the order of the inputs."""
+    out = np.empty((x.shape[0], bias.size))
+    for e in range(x.shape[0]):
+        for i in range(bias.size):
+            total: float = bias[i]
+            for j in range(x.shape[1]):
+                total += weight[i, j] * x[e, j]
+            out[e, i] = math.tanh(total)
+    return out
 
 
 def load_expert(task: TaskSpec) -> Expert:

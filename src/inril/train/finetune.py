@@ -34,6 +34,7 @@ from inril.interleave.schedule import Schedule
 from inril.interleave.separation import Joiner, flatten
 from inril.metrics import MetricsLog
 from inril.numerics import finetune_versions
+from inril.origin import origin_here
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.seeding import subseed, torch_stream
 from inril.tensor_file import file_digest, pack
@@ -57,7 +58,8 @@ def run(
         cfg: resolved settings.
         demos: demonstration file.
         policy: pre-trained policy file.
-        out: folder of the run; gets policy.safetensors, metrics.csv and config.yaml.
+        out: folder of the run; gets policy.safetensors, metrics.csv and config.yaml, and best.safetensors if the policy
+            that did best on the way is to be kept.
         on_mismatch: what to do if the folder holds another run.
         execution: on what to compute.
 
@@ -77,7 +79,7 @@ def run(
         "policy": file_digest(policy),
         **finetune_versions(cfg.method, cfg.separation, cfg.m),
     }
-    with open_run(out, cfg, inputs, on_mismatch) as folder:
+    with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder:
         algorithm = make_algorithm(cfg, pretrained, split, rewarded_demos_of(cfg, demos, pretrained))
         tuning = Finetuning(cfg, spec, algorithm, split, folder, execution)
         try:
@@ -157,6 +159,7 @@ class Finetuning:
             "probe_holdout": fixed_probe(demos.holdout, size),
         }
         self.seconds: dict[str, float] = defaultdict(float)
+        self.cpu_start_s = time.process_time()
         length = 0 if folder.state is None else self._load(folder.state)
         row = {column: getattr(cfg, column) for column in ("method", "separation", "m", "seed")}
         self.metrics = MetricsLog(folder.progress, {"task": cfg.task.id, **row}, length)
@@ -295,15 +298,18 @@ class Finetuning:
         self.folder.check()
         for episode in report.episodes(self.cfg.task.metric):
             self.metrics.add(self.itr, self.env_steps, "report", episode)
-        origin = {"itr": self.itr, "env_steps": self.env_steps, "config": self.cfg.model_dump(mode="json")}
-        spec = finetuned_spec(self.spec, self.cfg)
         final_policy = {name: tensor.clone() for name, tensor in self.algorithm.policy_state().items()}
         if self.best is not None:
             self._report_best(self.best)
+            self._save_policy("best.safetensors", self.algorithm.policy_state(), self.best.itr, self.best.env_steps)
         self.metrics.flush()
         self._flush_timing()
-        save_policy(self.folder.path / "policy.safetensors", spec, final_policy, origin)
+        self._save_policy("policy.safetensors", final_policy, self.itr, self.env_steps)
         self.folder.finish()
+
+    def _save_policy(self, name: str, state: dict[str, torch.Tensor], itr: int, env_steps: int) -> None:
+        made = {"itr": itr, "env_steps": env_steps, "config": self.cfg.model_dump(mode="json")}
+        save_policy(self.folder.path / name, finetuned_spec(self.spec, self.cfg), state, made)
 
     def _report_best(self, best: BestPolicy) -> None:
         """Evaluate the policy that looked best on the way, on fresh episodes: its score was picked for being high."""
@@ -349,6 +355,9 @@ class Finetuning:
 
     def _flush_timing(self) -> None:
         self.timing.add(self.itr, self.env_steps, "seconds", self.seconds)
+        now_s = time.process_time()
+        self.timing.add(self.itr, self.env_steps, "cpu_seconds", {"all": now_s - self.cpu_start_s})
+        self.cpu_start_s = now_s
         self.timing.flush()
         self.seconds.clear()
 

@@ -20,6 +20,7 @@ from inril.errors import InputError
 from inril.evaluate import Evaluation, acting, evaluate
 from inril.metrics import MetricsLog
 from inril.numerics import versions
+from inril.origin import origin_here
 from inril.policies.ema import update_ema
 from inril.policies.files import ChunkedPolicy, PolicySpec, save_policy
 from inril.seeding import subseed, torch_stream
@@ -53,7 +54,7 @@ def run(
     device = resolve(execution.device)
     data = split_demos(read_demos(demos, cfg.task), cfg.horizon_steps, cfg.holdout, device=device)
     inputs = {"demos": read_provenance(demos)["content_sha256"], **versions("pretrain", "evaluate")}
-    with open_run(out, cfg, inputs, on_mismatch) as folder:
+    with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder:
         cloning = Cloning(cfg, data, execution)
         length = 0
         if folder.state is not None:

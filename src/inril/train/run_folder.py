@@ -1,11 +1,12 @@
 """The folder of one run: one process at a time, resumable at any instant, results only when complete.
 
-config.yaml         resolved settings, written first
+config.yaml         resolved settings, and on what they were computed (see origin); written first
 checkpoint/         current and previous state of an unfinished run
 progress.csv        metrics of an unfinished run
 timing.csv          seconds by phase; depends on the machine, unlike everything else
 .holder/            see run_lock
 policy.safetensors, metrics.csv     results, written last
+best.safetensors    beside them, of a run that keeps the policy that did best on the way
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import yaml
 from inril.config.base import Model
 from inril.errors import InputError
 from inril.files import write_atomically, write_error
+from inril.origin import Origin, comments
 from inril.tensor_file import pack, read_tensors, unpack, write_tensors
 from inril.train.run_lock import RunLock
 
@@ -32,7 +34,9 @@ OnMismatch = Literal["error", "restart"]
 
 
 @contextmanager
-def open_run(path: Path, config: Model, inputs: Mapping[str, object], on_mismatch: OnMismatch) -> Iterator[RunFolder]:
+def open_run(
+    path: Path, config: Model, inputs: Mapping[str, object], on_mismatch: OnMismatch, origin: Origin
+) -> Iterator[RunFolder]:
     """Lock a run's folder.
 
     Args:
@@ -40,6 +44,7 @@ def open_run(path: Path, config: Model, inputs: Mapping[str, object], on_mismatc
         config: resolved settings.
         inputs: whatever else the results depend on (hashes of input files, numerics versions), by name.
         on_mismatch: what to do if the folder holds another run: refuse, or start afresh.
+        origin: on what it is computed now.
 
     Raises:
         InputError: another process works there, the folder cannot be written, or it holds another run's state.
@@ -50,7 +55,7 @@ def open_run(path: Path, config: Model, inputs: Mapping[str, object], on_mismatc
     except OSError as error:
         raise write_error(path, error) from None
     try:
-        yield RunFolder(path, config, inputs, on_mismatch, lock)
+        yield RunFolder(path, config, inputs, on_mismatch, origin, lock)
     finally:
         lock.release()
 
@@ -59,7 +64,13 @@ class RunFolder:
     """See the module; made by `open_run`."""
 
     def __init__(
-        self, path: Path, config: Model, inputs: Mapping[str, object], on_mismatch: OnMismatch, lock: RunLock
+        self,
+        path: Path,
+        config: Model,
+        inputs: Mapping[str, object],
+        on_mismatch: OnMismatch,
+        origin: Origin,
+        lock: RunLock,
     ) -> None:
         self.path = path
         self._lock = lock
@@ -69,8 +80,12 @@ class RunFolder:
         self._current = path / "checkpoint" / "current.safetensors"
         self._previous = path / "checkpoint" / "previous.safetensors"
         self._refuse_finished()
+        self._origins: list[Origin] = []  # of a resumed run, until here
         self.state = self._load()
-        self._config = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()
+        if origin not in self._origins:
+            self._origins.append(origin)
+        settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        self._config = f"{comments(self._origins)}{settings}".encode()
         write_atomically(path / "config.yaml", self._config)
 
     @property
@@ -91,7 +106,8 @@ class RunFolder:
         tensors, values = pack(state)
         if self._current.exists():
             os.replace(self._current, self._previous)
-        write_tensors(self._current, "checkpoint", tensors, {"identity": self.identity, "state": values})
+        meta = {"identity": self.identity, "origins": self._origins, "state": values}
+        write_tensors(self._current, "checkpoint", tensors, meta)
 
     def finish(self) -> None:
         """Publish the metrics, as the last of the results, and drop what only an unfinished run needs."""
@@ -102,7 +118,7 @@ class RunFolder:
         self.progress.unlink(missing_ok=True)
 
     def _refuse_finished(self) -> None:
-        results = [self.path / "metrics.csv", self.path / "policy.safetensors"]
+        results = [self.path / name for name in ("metrics.csv", "policy.safetensors", "best.safetensors")]
         if not results[0].exists():
             return
         if self._on_mismatch == "error":
@@ -126,6 +142,7 @@ class RunFolder:
             if file.meta["identity"] == self.identity:
                 if failures:  # only the newest, and `save` would put it in the place of this whole one
                     self._current.unlink()
+                self._origins = [Origin(*origin) for origin in file.meta.get("origins", [])]
                 return unpack(file.tensors, file.meta["state"])
             if self._on_mismatch == "restart":
                 log.warning("%s belongs to other settings or inputs; starting afresh", path)

@@ -12,19 +12,22 @@ from other_process import running
 
 from inril.config.runs import HoldoutConfig
 from inril.errors import InputError
+from inril.origin import Origin, read_origins
 from inril.tensor_file import read_tensors
 from inril.train.run_folder import OnMismatch, RunFolder, open_run
 
 CONFIG = HoldoutConfig(min_episodes=3)
 INPUTS = {"demos": "abc", "finetune": "1"}
+ORIGIN = Origin("Fast CPU", "inril 1")
 HOLDER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
     from inril.config.runs import HoldoutConfig
+    from inril.origin import Origin
     from inril.train.run_folder import open_run
     import torch
     inputs = {"demos": "abc", "finetune": "1"}
-    with open_run(Path(sys.argv[1]), HoldoutConfig(min_episodes=3), inputs, "error") as folder:
+    with open_run(Path(sys.argv[1]), HoldoutConfig(min_episodes=3), inputs, "error", Origin("CPU", "inril")) as folder:
         folder.save({"w": torch.ones(3), "itr": 1})
         print("ready", flush=True)
         time.sleep(60)
@@ -32,9 +35,13 @@ HOLDER = textwrap.dedent("""
 
 
 def enter(
-    path: Path, config: HoldoutConfig = CONFIG, inputs: dict[str, str] | None = None, on_mismatch: OnMismatch = "error"
+    path: Path,
+    config: HoldoutConfig = CONFIG,
+    inputs: dict[str, str] | None = None,
+    on_mismatch: OnMismatch = "error",
+    origin: Origin = ORIGIN,
 ) -> Any:
-    return open_run(path, config, INPUTS if inputs is None else inputs, on_mismatch)
+    return open_run(path, config, INPUTS if inputs is None else inputs, on_mismatch, origin)
 
 
 def message(path: Path, **arguments: Any) -> str:
@@ -232,3 +239,21 @@ def test_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
     assert "expected a place that can be written" in message(tmp_path / "file" / "run")
     assert "expected a place that can be written" in message(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_settings_tell_on_what_they_were_computed(tmp_path: Path) -> None:
+    saved(tmp_path)
+    elsewhere = Origin("Another CPU, AVX2", "inril 2, commit abc")
+    for _ in range(2):
+        with enter(tmp_path, origin=elsewhere) as folder:
+            folder.save({"itr": 3})
+    assert read_origins(tmp_path / "config.yaml") == [ORIGIN, elsewhere]
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == CONFIG.model_dump(mode="json")
+
+
+def test_a_run_that_starts_afresh_forgets_on_what_it_was_computed(tmp_path: Path) -> None:
+    saved(tmp_path)
+    elsewhere = Origin("Other CPU", "inril 2")
+    with enter(tmp_path, config=HoldoutConfig(min_episodes=4), on_mismatch="restart", origin=elsewhere):
+        pass
+    assert read_origins(tmp_path / "config.yaml") == [elsewhere]
