@@ -47,7 +47,13 @@ rule gains:
 rule claims:
     """Test what the paper says on the runs of a figure."""
     input:
-        lambda w: [metrics_of(run) for run in arms(w.figure, w.budget, published=False)],
+        finetune=lambda w: [
+            metrics_of(run) for run in arms(w.figure, w.budget, published=False)
+        ],
+        pretrain=lambda w: [
+            pretrain_metrics_of(run)
+            for run in arms(w.figure, w.budget, published=False)
+        ],
     output:
         csv=paths.table("{budget}", "claims_{figure}", "csv"),
         md=paths.table("{budget}", "claims_{figure}", "md"),
@@ -62,7 +68,8 @@ rule claims:
     params:
         numerics=versions("report"),
     shell:
-        "python -m inril claims --metrics {input:q} --out {output.csv:q} {output.md:q} &> {log:q}"
+        "python -m inril claims --metrics {input.finetune:q} --pretrain {input.pretrain:q} "
+        "--out {output.csv:q} {output.md:q} &> {log:q}"
 
 
 rule comparison:

@@ -175,7 +175,7 @@ def _gains(args: argparse.Namespace) -> None:
 def _claims(args: argparse.Namespace) -> None:
     from inril.report import claims
 
-    claims.run(args.metrics, args.out)
+    claims.run(args.metrics, args.pretrain, args.out)
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -300,6 +300,7 @@ def _add_shown(commands: Commands) -> None:
 
     claims = _command(commands, "claims", _claims, "test the paper's claims on runs")
     _path(claims, "--metrics", "metrics.csv of each run", nargs="+")
+    _path(claims, "--pretrain", "metrics.csv of the policy of each run, in the same order", nargs="+")
 
     compare = _configured(commands, "compare", _compare, "compare methods or pre-trained policies task by task")
     _path(compare, "--metrics", "metrics.csv of each run", nargs="*")

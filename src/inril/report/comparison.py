@@ -19,6 +19,7 @@ from inril.config.shown import Column, ComparisonRow, ComparisonSpec, PolicyColu
 from inril.errors import InputError
 from inril.report.aggregate import read_csv, read_run, refuse_twins
 from inril.report.levels import NONE, best_is_reported, by_seed_text, episodes, interval_text, level_text, mean_level
+from inril.report.processors import processors_note
 from inril.report.statistics import Interval
 from inril.report.tables import write_table
 
@@ -62,7 +63,7 @@ def run(spec: ComparisonSpec, metrics: Sequence[Path], published: Path, out: Seq
     table = pd.DataFrame(cells, columns=list(COLUMNS))
     header = ("task", "level", *(column.title for column in spec.columns))
     lines = [line for row in spec.rows for line in _lines(spec.columns, row, table)]
-    write_table(table, header, lines, out, spec.note)
+    write_table(table, header, lines, out, " ".join(filter(None, (spec.note, processors_note(runs)))))
 
 
 def _row(

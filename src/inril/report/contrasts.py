@@ -17,7 +17,7 @@ from scipy import optimize, stats
 from inril.report.statistics import Array, Interval
 
 LEVEL = 0.95
-POWER = 0.8
+POWER = 0.8  # of finding what is called detectable
 _MOST_SEEDS = 1000
 
 
@@ -30,6 +30,7 @@ class Contrast(NamedTuple):
         n_seeds: how many seeds there are, at least 2.
         n_arms: k, how many such means are judged side by side.
         n_pooled: how many arms `variance` was estimated from.
+        level: probability with which the bounds hold.
     """
 
     estimate: float
@@ -37,12 +38,13 @@ class Contrast(NamedTuple):
     n_seeds: int
     n_arms: int = 1
     n_pooled: int = 1
+    level: float = LEVEL
 
     @property
     def interval(self) -> Interval:
-        """Bounds that hold for all k means at once with probability `LEVEL`."""
+        """Bounds that hold for all k means at once."""
         half = self._quantile(self.n_seeds) * self._error(self.n_seeds)
-        mean, half = np.asarray(self.estimate), np.asarray(half)
+        mean = np.asarray(self.estimate)
         return Interval(mean, mean - half, mean + half)
 
     @property
@@ -61,7 +63,7 @@ class Contrast(NamedTuple):
         return (self._quantile(n_seeds) + power) * self._error(n_seeds)
 
     def _quantile(self, n_seeds: int) -> float:
-        return dunnett_quantile(self.n_arms, self._dof(n_seeds))
+        return dunnett_quantile(self.n_arms, self._dof(n_seeds), self.level)
 
     def _dof(self, n_seeds: int) -> int:
         return (n_seeds - 1) * self.n_pooled
@@ -79,6 +81,23 @@ def one_mean(values: Array) -> Contrast:
     return Contrast(float(values.mean()), float(values.var(ddof=1)), len(values))
 
 
+def pooled_contrasts(arms: Array, weights: Array, level: float = LEVEL) -> list[Contrast]:
+    """Describe weighted sums of arms, planned before, each on its own.
+
+    Args:
+        arms: (n, k) one number per seed and arm, n at least 2.
+        weights: (c, k) of c sums; each adds up to 0, so that what a seed's arms share cancels.
+        level: of each interval.
+    """
+    n_seeds, n_arms = arms.shape
+    variances = _residual_variance(arms) * np.square(weights).sum(axis=1)
+    sums = weights @ arms.mean(axis=0)
+    return [
+        Contrast(float(total), float(variance), n_seeds, n_pooled=n_arms - 1, level=level)
+        for total, variance in zip(sums, variances, strict=True)
+    ]
+
+
 def against_baseline(baseline: Array, arms: Array) -> list[Contrast]:
     """Describe the mean difference of each arm from a baseline.
 
@@ -86,16 +105,21 @@ def against_baseline(baseline: Array, arms: Array) -> list[Contrast]:
         baseline: (n,) one number per seed, n at least 2.
         arms: (n, k) of the same seeds.
     """
-    values = np.column_stack([baseline, arms])
-    residuals = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     n_seeds, n_arms = arms.shape
-    variance = 2 * float(np.square(residuals).sum()) / ((n_seeds - 1) * n_arms)
+    variance = 2 * _residual_variance(np.column_stack([baseline, arms]))
     differences = arms.mean(axis=0) - baseline.mean()
     return [Contrast(float(difference), variance, n_seeds, n_arms, n_arms) for difference in differences]
 
 
+def _residual_variance(values: Array) -> float:
+    """Return the mean square that is left of (n, k) when seeds and arms have their means."""
+    n_seeds, n_arms = values.shape
+    residuals = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    return float(np.square(residuals).sum()) / ((n_seeds - 1) * (n_arms - 1))
+
+
 @cache
-def dunnett_quantile(n_arms: int, dof: int, level: float = LEVEL) -> float:
+def dunnett_quantile(n_arms: int, dof: int, level: float) -> float:
     """Return q with P(max_i |T_i| < q) = level for the k studentised differences from one common baseline.
 
     T_i = (Z_i - Z_0) / (sqrt(2) S) with S^2 a mean square of `dof` degrees of freedom; for k = 1 Student's quantile.

@@ -25,6 +25,7 @@ from inril.report.levels import (
     level_text,
     mean_gain,
 )
+from inril.report.processors import processors_note
 from inril.report.statistics import Array, Interval
 from inril.report.tables import write_table
 
@@ -61,7 +62,8 @@ def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path])
         raise InputError("--pretrain", expected=f"{len(finetune)} files, one per run", got=str(len(pretrain)))
     pairs = [(path, read_run(path), before, read_run(before)) for path, before in zip(finetune, pretrain, strict=True)]
     table = pd.DataFrame([_row(arm, members) for arm, members in _by_arm(pairs)])
-    write_table(table, _HEADER, list(_cells(table)), out)
+    note = processors_note({path: frame for path, frame, _, _ in pairs})
+    write_table(table, _HEADER, list(_cells(table)), out, note)
 
 
 Pair = tuple[Path, pd.DataFrame, Path, pd.DataFrame]
