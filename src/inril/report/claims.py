@@ -68,9 +68,8 @@ def run(metrics: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path]) 
     if len(metrics) != len(pretrain):
         raise InputError("--pretrain", expected=f"{len(metrics)} files, one per run", got=str(len(pretrain)))
     frames = {path: read_run(path) for path in metrics}
-    started = dict(
-        zip(((frame["task"].iloc[0], int(frame["seed"].iloc[0])) for frame in frames.values()), pretrain, strict=True)
-    )
+    of_seed = [(frame["task"].iloc[0], int(frame["seed"].iloc[0])) for frame in frames.values()]
+    started = dict(zip(of_seed, pretrain, strict=True))
     rows: list[dict[str, object]] = []
     for setting in sort_runs(frames):
         if RL_ONLY not in setting.arms:

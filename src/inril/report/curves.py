@@ -69,9 +69,7 @@ def end_over_peak(curve: Curve) -> float:
 
     The best tenth is found by the other points: its level is no maximum of noise, and a flat curve gives 0 on average.
     """
-    looked_at, judged = (
-        Curve(curve.steps[part], curve.values[part]) for part in (slice(0, None, 2), slice(1, None, 2))
-    )
+    looked_at, judged = (Curve(curve.steps[first::2], curve.values[first::2]) for first in (0, 1))
     width = (1 - _END) * curve.steps[-1]
     starts = looked_at.steps[looked_at.steps <= curve.steps[-1] - width]
     best = max(starts, key=lambda start: _mean_between(looked_at, start, start + width))

@@ -232,10 +232,8 @@ def _descents(setting: Setting) -> Iterator[Finding]:
 def _premise(pretraining: Mapping[int, curves.Curve]) -> Iterator[Finding]:
     """C13 presupposes that pre-training had converged."""
     if len(pretraining) > 1:
-        values = [_last_change(curve) for curve in pretraining.values()]
-        yield judged(
-            "C13", "", "held-out loss over the last tenth of pre-training", values, one_mean(np.array(values)), ""
-        )
+        values = np.array([_last_change(curve) for curve in pretraining.values()])
+        yield judged("C13", "", "held-out loss over the last tenth of pre-training", values, one_mean(values), "")
 
 
 def _last_change(curve: curves.Curve) -> float:
