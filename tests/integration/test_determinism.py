@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import torch
 from torch import Tensor
 
 from inril.algos.make import make_algorithm, rewarded_demos_of
@@ -16,7 +17,10 @@ from inril.config.base import Execution
 from inril.config.runs import FinetuneConfig
 from inril.data import read_demos, split_demos
 from inril.envs import make
+from inril.evaluate import acting, evaluate
 from inril.policies.files import load_policy
+from inril.seeding import subseed, torch_stream
+from inril.tensor_file import read_tensors
 from inril.train import finetune, pretrain
 
 METHODS = (
@@ -145,6 +149,57 @@ def actor_steps_per_iteration(cfg: FinetuneConfig) -> int:
         n_pairs = n_chunks * getattr(cfg.algo, "ft_denoising_steps", 1)
         return cfg.algo.epochs * (n_pairs // min(cfg.algo.minibatch, n_pairs))
     return n_chunks * cfg.algo.replay_ratio // cfg.algo.batch_size
+
+
+def test_imitation_alone_takes_the_imitation_steps_and_no_others(run: Any, inputs: tiny.Inputs) -> None:
+    cfg = tiny.finetune_config("dppo_il_only")
+    folder = run(cfg)
+    assert cfg.separation == "network"
+    assert not tiny.metric(folder, "train", "n_rl_updates").any()
+    n_phases = np.arange(1, n_iterations(folder) + 1) // 2
+    assert tiny.metric(folder, "train", "n_il_updates").tolist() == (n_phases * cfg.il.network.n_steps).tolist()
+    assert tiny.same_weights(tiny.weights(folder), imitated(cfg, inputs, int(n_phases[-1]) * cfg.il.network.n_steps))
+
+
+def n_iterations(folder: Path) -> int:
+    return len(tiny.metric(folder, "train", "n_rl_updates"))
+
+
+def imitated(cfg: FinetuneConfig, inputs: tiny.Inputs, n_steps: int) -> dict[str, Tensor]:
+    """Imitation as it would be written by itself."""
+    policy, spec = load_policy(inputs.diffusion, cfg.task)
+    demos = split_demos(
+        read_demos(inputs.demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=policy.normalizer
+    )
+    algorithm = make_algorithm(cfg, policy, demos)
+    phase = cfg.il.network
+    parameters = list(algorithm.il_parameters())
+    optimizer = torch.optim.AdamW(parameters, phase.lr, weight_decay=phase.weight_decay)
+    for step in range(1, n_steps + 1):
+        generator = torch_stream(cfg.seed, "il", step)
+        batch = demos.train.sample(generator, phase.batch_size)
+        optimizer.zero_grad()
+        algorithm.il_loss(batch.obs, batch.action_chunk, generator).backward()
+        optimizer.step()
+    return algorithm.policy_state()
+
+
+def test_the_policy_that_did_best_on_the_way_is_kept(run: Any) -> None:
+    cfg = tiny.finetune_config(changed={"report_best": True, "eval": {"every": 1}})
+    folder = run(cfg)
+    returns = tiny.metric(folder, "eval", "return").to_numpy()
+    best, spec = load_policy(folder / "best.safetensors", cfg.task)
+    made = read_tensors(folder / "best.safetensors", "policy").meta["origin"]
+    assert made["itr"] == int(returns.argmax())
+    report = evaluate(
+        acting(best),
+        spec.task,
+        spec.act_steps,
+        cfg.report_episodes,
+        subseed(cfg.seed, "report_best", n_iterations(folder)),
+    )
+    assert report.episode_return.tolist() == tiny.metric(folder, "report_best", "episode_return").tolist()
+    assert not (run(tiny.finetune_config()) / "best.safetensors").exists()
 
 
 def test_simulator_threads_change_nothing(run: Any, tmp_path: Path, inputs: tiny.Inputs) -> None:
