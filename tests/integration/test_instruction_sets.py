@@ -12,8 +12,8 @@ import tiny
 from inril.config.runs import DemosConfig
 from inril.data import read_provenance
 
-# Libraries that choose their kernels by the processor are told that it has less than it has. A setting of a library that
-# is not in use does nothing.
+# Libraries that choose their kernels by the processor are told that it has less than it has. What is said to a library
+# that is not in use does nothing.
 ANOTHER_PROCESSOR = {
     "ATEN_CPU_CAPABILITY": "default",
     "MKL_CBWR": "COMPATIBLE",
