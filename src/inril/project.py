@@ -41,7 +41,7 @@ _SETTINGS = {
 _PHASES = {"expert", "demos", "pretrain", "finetune"}
 _OF_TASK = {"published", *Axes.model_fields}  # of a budget
 _SECTIONS = {
-    "tasks": {"task", *_PHASES},
+    "tasks": {"task", "clip", *_PHASES},
     "budgets": {"tasks", *Axes.model_fields, *_PHASES},
     "methods": {"base", *_SETTINGS["finetune"][1]},
 }
@@ -275,6 +275,7 @@ class Project:
             FinetuneConfig,
             [
                 self._part(of_task, only=("task",)),
+                (of_task[0], {"clip": of_task[1].get("clip")}),
                 *(self._own(self._read("methods", name)) for name in lineage),
                 *(self._part(of_task, "finetune", name) for name in lineage),
                 *(layer for name in lineage for layer in self._of_budget(task, "finetune", name)),

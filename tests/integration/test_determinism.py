@@ -99,11 +99,31 @@ def test_same_seed_gives_the_same_bits(run: Any, method: str) -> None:
     assert (first / "policy.safetensors").read_bytes() == (second / "policy.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("il", [{"balance": "norm"}, {"optimizer": "own", "lr": 1e-3}], ids=["norm", "own"])
+def test_other_joint_steps_learn_otherwise_and_resume(
+    run: Any, inputs: tiny.Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, il: dict[str, Any]
+) -> None:
+    cfg = tiny.finetune_config(changed={"il": il})
+    whole = run(cfg)
+    assert not tiny.same_weights(tiny.weights(whole), tiny.weights(run(tiny.finetune_config())))
+    interrupted_and_resumed(cfg, inputs, tmp_path, monkeypatch)
+    assert (tmp_path / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    assert (tmp_path / "policy.safetensors").read_bytes() == (whole / "policy.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_interrupted_run_ends_like_an_uninterrupted_one(
     run: Any, inputs: tiny.Inputs, out: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     cfg = tiny.finetune_config(method)
+    interrupted_and_resumed(cfg, inputs, out, monkeypatch)
+    for name in ("metrics.csv", "policy.safetensors"):
+        assert (out / name).read_bytes() == (run(cfg) / name).read_bytes()
+
+
+def interrupted_and_resumed(
+    cfg: FinetuneConfig, inputs: tiny.Inputs, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     iteration = finetune.Finetuning.iteration
 
     def interrupt(self: finetune.Finetuning) -> Any:
@@ -117,8 +137,6 @@ def test_interrupted_run_ends_like_an_uninterrupted_one(
             finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
     assert not (out / "metrics.csv").exists()
     finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
-    for name in ("metrics.csv", "policy.safetensors"):
-        assert (out / name).read_bytes() == (run(cfg) / name).read_bytes()
 
 
 def test_another_seed_gives_another_run(run: Any) -> None:
@@ -184,6 +202,15 @@ def imitated(cfg: FinetuneConfig, inputs: tiny.Inputs, n_steps: int) -> dict[str
         algorithm.il_loss(batch.obs, batch.action_chunk, generator).backward()
         optimizer.step()
     return algorithm.policy_state()
+
+
+def test_a_bound_on_observations_holds_in_training_and_in_the_policys_file(run: Any) -> None:
+    free, bounded = (run(tiny.finetune_config(changed={"clip": clip})) for clip in (None, 0.3))
+    assert not tiny.same_weights(tiny.weights(free), tiny.weights(bounded))
+    wide = run(tiny.finetune_config(changed={"clip": 1e6}))
+    assert tiny.same_weights(tiny.weights(free), tiny.weights(wide))  # nothing is so far out
+    clips = [load_policy(folder / "policy.safetensors")[0].normalizer.clip for folder in (free, bounded)]
+    assert clips == [None, 0.3]
 
 
 def test_the_policy_that_did_best_on_the_way_is_kept(run: Any) -> None:

@@ -254,7 +254,7 @@ def test_bad_panels_are_refused(changed: dict[str, Any], message: str) -> None:
         ("methods/dppo.yaml", {"algo": {"gama": 1}}, "algo.gama: expected a known key, got an unknown key"),
         ("methods/dppo.yaml", {"algo": {"gamma": 1.5}}, "algo.gamma: expected less than or equal to 1, got 1.5"),
         ("methods/dppo.yaml", {"m": 0}, "m: expected one of algo, base, checkpoint_every, "),
-        ("tasks/hopper.yaml", {"dmos": {}}, "dmos: expected one of demos, expert, finetune, pretrain, task, got"),
+        ("tasks/hopper.yaml", {"dmos": {}}, "dmos: expected one of clip, demos, expert, finetune, pretrain, task, got"),
         ("tasks/hopper.yaml", {"expert": {"n_envs": -5}}, "n_envs: expected greater than 0, got -5"),
         ("budgets/smoke.yaml", {"finetune": {"dppo": {"n_envs": 0}}}, "n_envs: expected greater than 0, got 0"),
         ("budgets/smoke.yaml", {"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),

@@ -117,6 +117,10 @@ class PretrainConfig(Model):
     plateau: PlateauConfig
     holdout: HoldoutConfig = HoldoutConfig()
     use_ema: bool = Field(description="whether fine-tuning starts from the averaged weights")
+    clip: PositiveFloat | None = later(None, description="bound on normalised observations")
+    range_floor: NonNegativeFloat | None = later(
+        None, description="least range that an observation's dimension is scaled by; constant ones get 2"
+    )
     select_episodes: PositiveInt = Field(description="episodes on which each candidate checkpoint is scored")
     report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
     seed: NonNegativeInt
@@ -169,6 +173,13 @@ class IlConfig(Model):
     batch_size: PositiveInt = Field(4096, description="chunk x denoising step pairs of one imitation gradient")
     aggregator: AggregatorName = Field("upgrad", description="in closed form, or of TorchJD by its name there")
     scale: PositiveFloat = Field(0.5, description="s in s (pi(g_R) + pi(g_I)): 0.5 is UPGrad, 1 is PCGrad")
+    balance: Literal["raw", "norm"] = later(
+        "raw", description="norm: the longer of the two gradients is cut to the other's length before they are joined"
+    )
+    optimizer: Literal["shared", "own"] = later(
+        "shared", description="own: imitation takes a step of its own after every m-th, in place of a joint one"
+    )
+    lr: PositiveFloat = later(1.0e-5, description="of imitation's own optimizer")
     granularity: Literal["network", "layer"] = Field("network", description="what is projected as one vector")
     probe_size: PositiveInt = Field(2048, description="fixed (obs, chunk, step, noise) tuples of the logged IL loss")
     diagnose_every: PositiveInt = Field(1, description="iterations between measurements of the gradients' angle")
@@ -176,6 +187,12 @@ class IlConfig(Model):
         "demos", description="noise: a control, joint steps get a random direction of the imitation gradient's norm"
     )
     network: PhaseConfig = later(PhaseConfig(), description="separation network: the phase after every m iterations")
+
+    @model_validator(mode="after")
+    def _check(self) -> IlConfig:
+        if (self.balance, self.optimizer) == ("norm", "own"):
+            raise ValueError("balance raw with optimizer own, which joins no gradients")
+        return self
 
 
 class FinetuneConfig(Model):
@@ -187,6 +204,7 @@ class FinetuneConfig(Model):
     m: M
     seed: NonNegativeInt
     policy_name: PolicyName
+    clip: PositiveFloat | None = later(None, description="bound on normalised observations, for every network")
     env_steps: PositiveInt = Field(description="executed environment steps to reach")
     n_envs: PositiveInt = Field(description="E")
     n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")

@@ -86,6 +86,8 @@ def split_demos(
     seed: int = 0,
     normalizer: Normalizer | None = None,
     device: torch.device | str = "cpu",
+    range_floor: float | None = None,
+    clip: float | None = None,
 ) -> SplitDemos:
     """Split by episode, normalise and cut into chunks.
 
@@ -96,6 +98,8 @@ def split_demos(
         seed: seed of the split, see `split_episodes`.
         normalizer: that of a pre-trained policy; None fits one.
         device: where the arrays and the normaliser go.
+        range_floor: of a normaliser that is fitted, see `Normalizer.fit`.
+        clip: of a normaliser that is fitted, see `Normalizer`.
 
     Raises:
         InputError: there are too few episodes, or only episodes shorter than the horizon.
@@ -103,7 +107,8 @@ def split_demos(
     train_ids, holdout_ids = split_episodes(len(demos.episode_ends), holdout, seed)
     if normalizer is None:
         steps = episode_steps(demos.episode_ends, train_ids)
-        normalizer = Normalizer.fit(demos.obs[steps], demos.action[steps])
+        normalizer = Normalizer.fit(demos.obs[steps], demos.action[steps], range_floor)
+        normalizer.clip = clip
     normalizer = normalizer.to(device)
     obs = normalizer.normalize_obs(torch.from_numpy(demos.obs).to(device))  # (N, Do)
     action = normalizer.normalize_action(torch.from_numpy(demos.action).to(device))  # (N, Da)

@@ -11,7 +11,7 @@ _EPS = 1e-6  # keeps constant dimensions finite
 
 
 class Normalizer(nn.Module):
-    """Scales each dimension by its extremes in the training demonstrations; clamps nothing.
+    """Scales each dimension by its extremes in the training demonstrations.
 
     normalize(x) = 2 (x - min) / (max - min + 1e-6) - 1;  denormalize(a) = (a + 1) / 2 * (max - min) + min.
 
@@ -19,7 +19,11 @@ class Normalizer(nn.Module):
         obs_dim: Do.
         action_dim: Da.
 
-    Source: DPPO, script/dataset/ (demonstrations) and env/gym_utils/wrapper/ (environments).
+    Attributes:
+        clip: bound on normalised observations, no part of the weights; None for none. Scripted experts hold some
+            dimensions nearly constant, and a rollout that leaves such a narrow range would be mapped to hundreds.
+
+    Source: DPPO, script/dataset/ (demonstrations) and env/gym_utils/wrapper/ (environments); ResiP for the bound.
     """
 
     obs_min: Tensor
@@ -29,6 +33,7 @@ class Normalizer(nn.Module):
 
     def __init__(self, obs_dim: int, action_dim: int) -> None:
         super().__init__()
+        self.clip: float | None = None
         for name, dim in (("obs", obs_dim), ("action", action_dim)):
             self.register_buffer(f"{name}_min", torch.full((dim,), -1.0))
             self.register_buffer(f"{name}_max", torch.ones(dim))
@@ -39,22 +44,35 @@ class Normalizer(nn.Module):
         return self.obs_min.device
 
     @classmethod
-    def fit(cls, obs: npt.NDArray[np.float32], action: npt.NDArray[np.float32]) -> Normalizer:
+    def fit(
+        cls, obs: npt.NDArray[np.float32], action: npt.NDArray[np.float32], range_floor: float | None = None
+    ) -> Normalizer:
         """Take the extremes of the training part.
 
         Args:
             obs: (N, Do) raw units.
             action: (N, Da) raw units.
+            range_floor: narrower ranges of observations are widened to it about their middle, those of constant
+                dimensions by 1 to either side, as in the reference; None widens nothing.
         """
         normalizer = cls(obs.shape[1], action.shape[1])
         for name, values in (("obs", obs), ("action", action)):
             getattr(normalizer, f"{name}_min").copy_(torch.from_numpy(values.min(axis=0)))
             getattr(normalizer, f"{name}_max").copy_(torch.from_numpy(values.max(axis=0)))
+        if range_floor is not None:
+            normalizer._widen(range_floor)
         return normalizer
 
+    def _widen(self, floor: float) -> None:
+        width = self.obs_max - self.obs_min
+        missing = torch.where(width > 0, (floor - width).clamp(min=0.0), 2.0)
+        self.obs_min -= missing / 2
+        self.obs_max += missing / 2
+
     def normalize_obs(self, obs: Tensor) -> Tensor:
-        """Map observations (..., Do) from raw units to about [-1, 1]."""
-        return _normalize(obs, self.obs_min, self.obs_max)
+        """Map observations (..., Do) from raw units to about [-1, 1], within +-clip."""
+        normalized = _normalize(obs, self.obs_min, self.obs_max)
+        return normalized if self.clip is None else normalized.clamp(-self.clip, self.clip)
 
     def normalize_action(self, action: Tensor) -> Tensor:
         """Map actions (..., Da) from raw units to about [-1, 1]."""

@@ -21,7 +21,7 @@ class Joiner:
 
     Args:
         separation: how the gradients are kept apart.
-        config: aggregator, scale and granularity.
+        config: aggregator, scale, granularity and balance.
 
     Raises:
         InputError: the aggregator does not exist or lacks a package.
@@ -31,6 +31,7 @@ class Joiner:
         name = config.aggregator if separation == "surgery" else "mean"
         self.aggregator = make_aggregator(name, config.scale)
         self.per_layer = config.granularity == "layer"
+        self.balances = config.balance == "norm"
 
     def join(
         self,
@@ -50,27 +51,19 @@ class Joiner:
             noise: where it is given, a random direction drawn from it takes the place of the imitation gradient's.
 
         Returns:
-            Imitation loss, norms and angle of the pair of gradients that was joined, over all shared parameters.
+            Imitation loss, norms and angle of the pair of gradients as they were computed, over all shared parameters.
         """
         g_rl = [_gradient(parameter) for parameter in il_parameters]
         loss = il_loss()
         g_il = list(torch.autograd.grad(loss, list(il_parameters)))
         if noise is not None:
             g_il = random_direction(g_il, noise)
+        pair = balanced(g_rl, g_il) if self.balances else (g_rl, g_il)
         for group in self._groups(il_parameters):
-            joint = combine(self.aggregator, [g_rl[i] for i in group], [g_il[i] for i in group])
+            joint = combine(self.aggregator, *([gradient[i] for i in group] for gradient in pair))
             for i, gradient in zip(group, joint, strict=True):
                 il_parameters[i].grad = gradient
-        flat_rl, flat_il = flatten(g_rl), flatten(g_il)
-        norm_rl, norm_il = flat_rl.norm().item(), flat_il.norm().item()
-        inner = torch.dot(flat_rl, flat_il).item()
-        return {
-            "il_loss": loss.item(),
-            "grad_norm_rl": norm_rl,
-            "grad_norm_il": norm_il,
-            "joint_cosine": inner / max(norm_rl * norm_il, 1e-30),
-            "conflict_rate": float(inner < 0),
-        }
+        return {"il_loss": loss.item(), **pair_info(g_rl, g_il)}
 
     def _groups(self, parameters: Sequence[Tensor]) -> list[list[int]]:
         """Indices of what is projected as one vector: everything, or each weight matrix with the bias after it."""
@@ -82,6 +75,32 @@ class Joiner:
                 groups.append([])
             groups[-1].append(i)
         return groups
+
+
+def pair_info(g_rl: Sequence[Tensor], g_il: Sequence[Tensor]) -> Info:
+    """Return norms and angle of a pair of gradients, to log."""
+    flat_rl, flat_il = flatten(g_rl), flatten(g_il)
+    norm_rl, norm_il = flat_rl.norm().item(), flat_il.norm().item()
+    inner = torch.dot(flat_rl, flat_il).item()
+    return {
+        "grad_norm_rl": norm_rl,
+        "grad_norm_il": norm_il,
+        "joint_cosine": inner / max(norm_rl * norm_il, 1e-30),
+        "conflict_rate": float(inner < 0),
+    }
+
+
+def balanced(g_rl: Sequence[Tensor], g_il: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Cut the longer of two gradients, each taken as one vector, to the length of the other.
+
+    Under one Adam the longer one fills both moments otherwise. A zero gradient cuts nothing, since the other would
+    vanish with it.
+    """
+    norm_rl, norm_il = flatten(g_rl).norm(), flatten(g_il).norm()
+    shorter = torch.minimum(norm_rl, norm_il)
+    if not shorter > 0:  # also where one is not finite, which the caller reports
+        return list(g_rl), list(g_il)
+    return [shorter / norm_rl * g for g in g_rl], [shorter / norm_il * g for g in g_il]
 
 
 def combine(aggregator: Aggregator, g_rl: Sequence[Tensor], g_il: Sequence[Tensor]) -> list[Tensor]:

@@ -80,7 +80,7 @@ def load_policy(path: Path, task: TaskSpec | None = None) -> tuple[Policy, Polic
     """Read a policy, pre-trained or fine-tuned.
 
     Args:
-        path: file written by `save_policy`.
+        path: file written by `save_policy`; observations are bounded as in the run that made it.
         task: what it must be for; None takes any.
 
     Raises:
@@ -107,4 +107,11 @@ def load_policy(path: Path, task: TaskSpec | None = None) -> tuple[Policy, Polic
     except RuntimeError as error:
         got = " ".join(str(error).split())
         raise InputError(path, field="weights", expected=f"the weights of {spec.policy.kind}", got=got) from None
+    policy.normalizer.clip = _settings(file.meta).get("clip")
     return policy, spec
+
+
+def _settings(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the run that made a policy, as far as it tells them."""
+    origin = meta.get("origin") or {}
+    return dict(origin.get("config") or {})

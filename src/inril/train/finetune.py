@@ -29,6 +29,7 @@ from inril.envs import make_env
 from inril.errors import InputError
 from inril.evaluate import Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
+from inril.interleave.own_step import OwnStep
 from inril.interleave.phase import Phase
 from inril.interleave.schedule import Schedule
 from inril.interleave.separation import Joiner, flatten
@@ -71,6 +72,7 @@ def run(
     device = resolve(execution.device)
     pretrained, spec = load_policy(policy, cfg.task)
     pretrained.to(device)
+    pretrained.normalizer.clip = cfg.clip
     split = split_demos(
         read_demos(demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=pretrained.normalizer, device=device
     )
@@ -95,6 +97,13 @@ def make_phase(cfg: FinetuneConfig, algorithm: Algorithm) -> Phase | None:
     assert isinstance(algorithm, PPO)  # the settings allow no other algorithm
     # What the base has planned before a phase is planned anew by the base of after it.
     return Phase(algorithm.il_parameters(), cfg.il.network, after=algorithm.observer.start)
+
+
+def make_own_step(cfg: FinetuneConfig, algorithm: Algorithm) -> OwnStep | None:
+    """Build imitation with an optimiser of its own; None where it shares the actor's, or has networks of its own."""
+    if cfg.il.optimizer == "shared" or cfg.separation == "network":
+        return None
+    return OwnStep(algorithm.il_parameters(), cfg.il.lr, projects=cfg.separation == "surgery")
 
 
 def finetuned_spec(spec: PolicySpec, cfg: FinetuneConfig) -> PolicySpec:
@@ -151,6 +160,7 @@ class Finetuning:
         self.phase = make_phase(cfg, algorithm)
         self.schedule = Schedule(cfg.m, cfg.il, in_phases=self.phase is not None)
         self.joiner = Joiner(cfg.separation, cfg.il)
+        self.own_step = make_own_step(cfg, algorithm)
         self.itr = self.env_steps = self.n_diverged = 0
         self.best: BestPolicy | None = None
         size = cfg.il.probe_size
@@ -221,17 +231,20 @@ class Finetuning:
         return self._il_loss_on_new_batch(generator, self.cfg.il.network.batch_size)
 
     def _step(self, update: Update) -> Info:
-        """Take one gradient step, joined by imitation when that is due."""
+        """Take one gradient step, joined or followed by imitation when that is due."""
         update.zero_grad()
         info = update.backward()
-        if update.is_actor:
+        due = update.is_actor and self.schedule.due(self.itr)
+        if due and self.own_step is None:
+            info |= self.joiner.join(update, self.algorithm.il_parameters(), self._il_loss, self._il_noise())
+        elif update.is_actor and self.phase is None:
             shared = self.algorithm.il_parameters()
-            if self.schedule.due(self.itr):
-                info |= self.joiner.join(update, shared, self._il_loss, self._il_noise())
-            elif self.phase is None:
-                info["grad_norm_rl"] = flatten([p.grad for p in shared if p.grad is not None]).norm().item()
+            info["grad_norm_rl"] = flatten([p.grad for p in shared if p.grad is not None]).norm().item()
         self._check_finite(update.name, info)
         update.apply()
+        if due and self.own_step is not None:
+            info |= self.own_step.take(self._il_loss, self._il_noise())
+            self._check_finite("il", info)
         return info
 
     def _il_loss(self) -> torch.Tensor:
@@ -374,6 +387,8 @@ class Finetuning:
         }
         if self.phase is not None:
             state["phase"] = self.phase.state_dict()
+        if self.own_step is not None:
+            state["own_step"] = self.own_step.state_dict()
         if self.best is not None:
             state["best"] = self.best._asdict()
         self.folder.save(state)
@@ -386,6 +401,8 @@ class Finetuning:
         self.schedule.load_state_dict(state["schedule"])
         if self.phase is not None:
             self.phase.load_state_dict(state["phase"])
+        if self.own_step is not None:
+            self.own_step.load_state_dict(state["own_step"])
         self.itr, self.env_steps, self.n_diverged = state["itr"], state["env_steps"], state["n_diverged"]
         self.best = BestPolicy(**state["best"]) if "best" in state else None
         log.info("resuming at iteration %d, %d env steps", self.itr, self.env_steps)

@@ -52,7 +52,14 @@ def run(
     """
     torch.set_num_threads(cfg.torch_threads)
     device = resolve(execution.device)
-    data = split_demos(read_demos(demos, cfg.task), cfg.horizon_steps, cfg.holdout, device=device)
+    data = split_demos(
+        read_demos(demos, cfg.task),
+        cfg.horizon_steps,
+        cfg.holdout,
+        device=device,
+        range_floor=cfg.range_floor,
+        clip=cfg.clip,
+    )
     inputs = {"demos": read_provenance(demos)["content_sha256"], **versions("pretrain", "evaluate")}
     with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder:
         cloning = Cloning(cfg, data, execution)
@@ -77,7 +84,9 @@ def run(
         for episode in report.episodes(cfg.task.metric):
             metrics.add(cloning.best_step, 0, "report", episode)
         metrics.flush()
-        origin = {"step": cloning.best_step, "mean_return": float(report.episode_return.mean())}
+        origin: dict[str, Any] = {"step": cloning.best_step, "mean_return": float(report.episode_return.mean())}
+        if cfg.clip is not None:
+            origin["config"] = {"clip": cfg.clip}
         save_policy(out / "policy.safetensors", cloning.spec, cloning.best.state_dict(), origin)
         folder.finish()
 
@@ -99,6 +108,7 @@ class Cloning:
         torch.manual_seed(subseed(cfg.seed, "init"))
         self.policy = self.spec.build_chunked().to(data.normalizer.device)
         self.policy.normalizer.load_state_dict(data.normalizer.state_dict())
+        self.policy.normalizer.clip = cfg.clip
         self.ema = copy.deepcopy(self.policy).requires_grad_(False)
         self.best = copy.deepcopy(self.ema)
         trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]

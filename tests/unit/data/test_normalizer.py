@@ -67,3 +67,28 @@ def test_state_is_saved_with_the_policy(arrays: tuple[np.ndarray, np.ndarray]) -
     obs = torch.from_numpy(arrays[0])
     assert torch.equal(restored.normalize_obs(obs), fitted.normalize_obs(obs))
     assert not list(fitted.parameters())
+
+
+def test_observations_are_bounded_and_actions_are_not(arrays: tuple[np.ndarray, np.ndarray]) -> None:
+    obs, action = arrays
+    normalizer = Normalizer.fit(obs, action)
+    far = torch.from_numpy(obs + np.array([1e3, 1e-3, 0.0, -1e3], dtype=np.float32))
+    free = normalizer.normalize_obs(far)
+    assert free[:, 1].abs().max() > 100  # a constant dimension is steep
+    normalizer.clip = 3.0
+    torch.testing.assert_close(normalizer.normalize_obs(far), free.clamp(-3, 3))
+    assert normalizer.normalize_action(torch.tensor([100.0, 0.0, 0.0])).max() > 3
+    assert "clip" not in normalizer.state_dict()
+
+
+def test_narrow_ranges_are_widened_about_their_middle(arrays: tuple[np.ndarray, np.ndarray]) -> None:
+    obs, action = arrays
+    obs[:, 0] = np.linspace(2.0, 2.1, 100)
+    plain, widened = Normalizer.fit(obs, action), Normalizer.fit(obs, action, range_floor=0.5)
+    assert widened.obs_min[:2].tolist() == pytest.approx([1.8, 6.5])  # 0.5 about 2.05; a constant 7.5 by 1 either side
+    assert widened.obs_max[:2].tolist() == pytest.approx([2.3, 8.5])
+    for name in ("obs_min", "obs_max"):
+        assert torch.equal(getattr(widened, name)[2:], getattr(plain, name)[2:])
+    assert torch.equal(widened.action_min, plain.action_min)
+    constants_alone = Normalizer.fit(obs, action, range_floor=0.0)
+    assert constants_alone.obs_min[:2].tolist() == pytest.approx([2.0, 6.5])

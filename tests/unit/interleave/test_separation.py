@@ -54,6 +54,18 @@ class Problem:
         return info, [p.grad for p in self.net.parameters() if p.grad is not None]
 
 
+def test_balanced_gradients_are_joined_at_one_length(il_config: Make) -> None:
+    problem = Problem()
+    g_rl, g_il = problem.gradients()
+    info, joint = problem.join(Joiner("surgery", il_config(balance="norm", scale=1.0)))
+    rl, il = flatten(g_rl), flatten(g_il)
+    shorter = min(rl.norm().item(), il.norm().item())
+    expected = upgrad(rl * (shorter / rl.norm()), il * (shorter / il.norm()), 1.0)
+    torch.testing.assert_close(flatten(joint), expected)
+    assert info["grad_norm_rl"] == pytest.approx(rl.norm().item())  # logged as they were computed
+    assert info["grad_norm_il"] == pytest.approx(il.norm().item())
+
+
 def test_surgery_projects_the_whole_network_as_one_vector(il_config: Make) -> None:
     problem = Problem()
     g_rl, g_il = problem.gradients()
