@@ -42,7 +42,7 @@ _CHOICES: dict[str, Callable[[Tensor], Tensor]] = {
 def exploit(idql: IDQL, choice: Callable[[Tensor], Tensor], obs: Tensor, generator: torch.Generator) -> Tensor:
     """Choose among the chunks proposed with evaluation noise, as `IDQL.exploit` does by the largest value."""
     chunks = idql.propose(idql.evaluation_chain, obs, generator)
-    return chunks[torch.arange(len(chunks)), choice(idql.values_of(obs, chunks))]
+    return chunks[torch.arange(len(chunks)), choice(idql.q_target.rank(obs, chunks))]
 
 
 def main() -> None:

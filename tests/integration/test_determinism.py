@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -259,8 +260,46 @@ def test_looking_at_a_run_does_not_change_it(run: Any, changed: dict[str, Any]) 
 
 def actor(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The trained network: the fine-tuned copy of a denoiser if there is one."""
-    for prefix in ("residual.", "denoiser_ft.", "denoiser.", "mlp."):
+    for prefix in ("residual.", "denoiser_ft.", "base.denoiser.", "denoiser.", "mlp."):
         found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         if found:
             return found
     raise AssertionError(f"no network among {list(state)}")
+
+
+@pytest.mark.parametrize("method", ["dppo", "idql", "awr", "residual_ppo"])
+def test_diagnostics_stand_beside_the_metrics(run: Any, method: str) -> None:
+    cfg = tiny.finetune_config(method)
+    folder = run(cfg)
+    table = pd.read_csv(folder / "diagnostics.csv")
+    n_itr = n_iterations(folder)
+    wanted = {"out_of_range", "largest_obs", "cells", "cell_entropy"}
+    wanted |= {"explained_variance"} if method != "awr" else set()
+    wanted |= {"updates_taken"} if method in ("dppo", "residual_ppo") else set()
+    for metric in wanted:
+        rows = table[table["metric"] == metric]
+        assert rows["itr"].tolist() == list(range(1, n_itr + 1))
+    assert table.loc[table["metric"] == "updates_taken", "value"].isin([0.0, 1.0]).all()  # no limit on the KL here
+    norms = table.loc[table["metric"] == "grad_norm_rl_largest", "value"]
+    assert (norms.to_numpy() >= table.loc[table["metric"] == "grad_norm_rl_median", "value"].to_numpy()).all()
+
+
+def test_ways_to_choose_are_evaluated_in_the_same_episodes(run: Any) -> None:
+    cfg = tiny.finetune_config("idql", changed={"eval": {"choices": True}})
+    folder = run(cfg)
+    table = pd.read_csv(folder / "diagnostics.csv")
+    evaluations = tiny.metric(folder, "eval", "return")
+    for name in ("weighted", "actor"):
+        rows = table[(table["split"] == f"eval_{name}") & (table["metric"] == "return")]
+        assert len(rows) == len(evaluations)
+        assert (table["split"] == f"report_{name}").any()
+    assert tiny.same_weights(tiny.weights(folder), tiny.weights(run(tiny.finetune_config("idql"))))
+
+
+def test_a_file_of_idql_acts_as_the_run_did(run: Any) -> None:
+    cfg = tiny.finetune_config("idql")
+    folder = run(cfg)
+    policy, spec = load_policy(folder / "policy.safetensors", cfg.task)
+    seed = subseed(cfg.seed, "report", n_iterations(folder))
+    report = evaluate(acting(policy), spec.task, spec.act_steps, cfg.report_episodes, seed)
+    assert report.episode_return.tolist() == pytest.approx(tiny.metric(folder, "report", "episode_return").tolist())

@@ -88,11 +88,12 @@ def _identity(path: Path) -> int:
 
 
 def assert_same_results(out: Path, reference: Path) -> None:
-    for name in ("metrics.csv", "policy.safetensors", "config.yaml"):
+    diagnosed = [path.name for path in reference.glob("diagnostics.csv")]  # fine-tuning has them
+    for name in ("metrics.csv", "policy.safetensors", "config.yaml", *diagnosed):
         assert (out / name).read_bytes() == (reference / name).read_bytes(), name
     assert tiny.same_weights(tiny.weights(out), tiny.weights(reference))
     visible = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-    assert visible - {"timing.csv"} == {"config.yaml", "metrics.csv", "policy.safetensors"}
+    assert visible - {"timing.csv"} == {"config.yaml", "metrics.csv", "policy.safetensors", *diagnosed}
 
 
 @pytest.mark.slow

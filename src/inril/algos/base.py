@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inril.envs.base import BatchedEnv
-from inril.evaluate import Memory
+from inril.evaluate import Act, Memory
 from inril.types import FloatArray
 
 Info = dict[str, float]
@@ -64,11 +64,18 @@ class Algorithm(Protocol):
     def act_steps(self) -> int:
         """Ta of the environments that it acts in."""
 
+    @property
+    def choices(self) -> Mapping[str, Act]:
+        """Other ways to act in evaluation than `act`, by name."""
+
     def collect(self, env: BatchedEnv, itr: int) -> Info:
         """Advance the environments by one iteration, fill the own rollout, return scalars to log."""
 
     def updates(self, itr: int) -> Iterator[Update]:
         """Yield one iteration's gradient steps in order."""
+
+    def diagnose(self) -> Info:
+        """Return what tells whether the iteration that has ended taught anything (docs/diagnosing.md)."""
 
     def il_parameters(self) -> Sequence[Tensor]:
         """Return the parameters that imitation may touch, a subset of those of the actor's updates."""

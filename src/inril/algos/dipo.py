@@ -21,7 +21,7 @@ from inril.algos.experience import Experience, make_experience
 from inril.algos.off_policy import OffPolicy
 from inril.config.algos import DIPOConfig
 from inril.config.runs import FinetuneConfig
-from inril.policies.critics import TwinQ
+from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.ema import update_ema
 from inril.seeding import subseed
@@ -43,7 +43,7 @@ class DIPO(OffPolicy):
     config: DIPOConfig
 
     def __init__(
-        self, config: DIPOConfig, policy: DiffusionPolicy, q: TwinQ, experience: Experience, n_updates: int, seed: int
+        self, config: DIPOConfig, policy: DiffusionPolicy, q: Critics, experience: Experience, n_updates: int, seed: int
     ) -> None:
         self.actor_target, self.q, self.q_target = policy.denoiser, q, copy.deepcopy(q)
         super().__init__(
@@ -113,7 +113,7 @@ def make_dipo(config: FinetuneConfig, policy: DiffusionPolicy) -> DIPO:
     return DIPO(
         config=algo,
         policy=policy,
-        q=TwinQ(algo.critic_network, config.task, policy.chunk_shape[0]),
+        q=Critics(algo.critic_network, config.task.obs_dim, config.task.action_dim, policy.chunk_shape[0]),
         experience=make_experience(config, algo, policy),
         n_updates=algo.n_updates(config.n_envs * config.n_steps),
         seed=config.seed,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
+from inril.algos.watch import Watch
 from inril.config.algos import OffPolicyBase
 from inril.config.runs import FinetuneConfig
 from inril.data.normalizer import Normalizer
@@ -34,6 +35,7 @@ class Experience:
         seed: of the run.
         reset_each_itr: whether every iteration starts with new episodes.
         reward_factor: what rewards are multiplied by before they are stored.
+        watch: sees the observations; None for nobody.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class Experience:
         seed: int,
         reset_each_itr: bool,
         reward_factor: float,
+        watch: Watch | None = None,
     ) -> None:
-        self.replay, self.normalizer = replay, normalizer
+        self.replay, self.normalizer, self.watch = replay, normalizer, watch
         self.n_steps, self.seed, self.reset_each_itr, self.reward_factor = n_steps, seed, reset_each_itr, reward_factor
         self.episodes = EpisodeStatistics(replay.n_envs)
         self.obs: FloatArray | None = None  # raw, the observation to act on next
@@ -62,6 +65,8 @@ class Experience:
             self.obs = env.reset(reset_seed)
         env_steps = n_diverged = 0
         for s in range(self.n_steps):
+            if self.watch is not None:
+                self.watch.see(self.obs)
             obs = self.normalized(self.obs)
             chunk = choose(obs, generator)
             step = env.step_chunk(self.normalizer.denormalize_action(chunk).double().cpu().numpy())
@@ -107,4 +112,5 @@ def make_experience(config: FinetuneConfig, algo: OffPolicyBase, policy: Diffusi
         seed=config.seed,
         reset_each_itr=config.reset_each_itr,
         reward_factor=algo.reward_factor,
+        watch=Watch(policy.normalizer, config.task),
     )

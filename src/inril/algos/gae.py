@@ -121,3 +121,14 @@ class RewardScaler:
         """Restore the statistics."""
         self.running_return = np.asarray(state["running_return"])
         self.mean, self.var, self.count = state["mean"], state["var"], state["count"]
+
+
+def explained_variance(value: Tensor, target: Tensor) -> float:
+    """Return 1 - Var(target - value) / Var(target): 1 for a perfect critic, 0 for a constant one; 0 if nothing varies.
+
+    Args:
+        value: (B,) what the critic says.
+        target: (B,) what it should say.
+    """
+    variance = target.var().item()
+    return 1 - (target - value).var().item() / variance if variance > 0 else 0.0

@@ -11,26 +11,33 @@ the form of the DPPO reference.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from inril.algos.base import Info, Update
 from inril.algos.experience import Experience, make_experience
+from inril.algos.gae import explained_variance
 from inril.algos.off_policy import OffPolicy
 from inril.config.algos import IDQLConfig
+from inril.config.policy import RankerConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, DemoBatch
 from inril.data.rewarded_demos import RewardedDemos
+from inril.evaluate import Act
 from inril.policies.chain_sampler import ChainSampler
-from inril.policies.critics import TwinQ
+from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.ema import update_ema
 from inril.policies.mlp import MLP
+from inril.policies.ranked import build_critics, take
 from inril.seeding import subseed
 from inril.train.replay import Transitions
+
+_DIAGNOSED = 1024  # transitions
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:
@@ -66,7 +73,7 @@ class IDQL(OffPolicy):
         self,
         config: IDQLConfig,
         policy: DiffusionPolicy,
-        q: TwinQ,
+        q: Critics,
         value: MLP,
         experience: Experience,
         demos: ChunkDataset,
@@ -77,6 +84,7 @@ class IDQL(OffPolicy):
         self.q, self.q_target, self.value = q, copy.deepcopy(q), value
         self.demos, self.rewarded_demos = demos, rewarded_demos
         self.n_demos = round(config.demo_fraction * config.batch_size)
+        self.n_critic_updates = 0
         super().__init__(
             config,
             policy,
@@ -94,39 +102,86 @@ class IDQL(OffPolicy):
         batches, demo_batches, noise = (
             self.stream(purpose, itr) for purpose in ("minibatch", "demo_minibatch", "actor_noise")
         )
-        for _ in range(self.n_updates):
+        n_actor = self.n_updates if self.config.actor_updates is None else self.config.actor_updates
+        for i in range(self.n_updates):
             batch = self._seen(self.experience.replay.sample(batches, self.config.batch_size), demo_batches)
             yield self.networks.update("value", partial(self._value_backward, batch))
             yield self.networks.update("critic", partial(self._critic_backward, batch))
             update_ema(self.q_target, self.q, 1 - self.config.target_rate)
-            if self.config.train_actor and itr > self.config.critic_warmup_itr:
+            self.n_critic_updates += 1
+            due = (i + 1) * n_actor // self.n_updates > i * n_actor // self.n_updates
+            if due and self.config.train_actor and itr > self.config.critic_warmup_itr:
                 imitated = self._imitated(batch, demo_batches)
                 yield self.networks.update("actor", partial(self.actor_backward, *imitated, noise))
 
+    @property
+    def ranks(self) -> bool:
+        """Whether the critics have learnt enough to choose."""
+        return self.n_critic_updates >= self.config.rank_after_updates
+
+    @property
+    def choices(self) -> Mapping[str, Act]:
+        """Choice by the weights of training, and no choice: the actor alone."""
+        return {
+            "weighted": self.acting(lambda obs, generator: self.weighted(self.evaluation_chain, obs, generator)),
+            "actor": self.acting(lambda obs, generator: self.draw(self.evaluation_chain, obs, generator)),
+        }
+
     def explore(self, obs: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw one of M chunks, those better than the average (Q > V) with the larger weight."""
-        chunks = self.propose(self.training_chain, obs, generator)
-        better = self.values_of(obs, chunks) > self.value(obs)
-        weight = torch.where(better, self.config.explore_weight, 1 - self.config.explore_weight)
-        chosen = torch.multinomial(weight.cpu(), 1, generator=generator).squeeze(1).to(obs.device)
-        return chunks[torch.arange(len(chosen), device=obs.device), chosen]
+        """Draw one of M chunks; the only one until the critics choose."""
+        choose = self.weighted if self.ranks else self.draw
+        return choose(self.training_chain, obs, generator)
 
     def exploit(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Of M chunks drawn with evaluation noise take the one with the highest value."""
+        if not self.ranks:
+            return self.draw(self.evaluation_chain, obs, generator)
         chunks = self.propose(self.evaluation_chain, obs, generator)
-        best = self.values_of(obs, chunks).argmax(dim=1)
-        return chunks[torch.arange(len(best), device=best.device), best]
+        return take(chunks, self.q_target.rank(obs, chunks).argmax(dim=1))
+
+    def weighted(self, chain: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one of M chunks, those better than the average (Q > V) with the larger weight."""
+        chunks = self.propose(chain, obs, generator)
+        better = self.q_target.rank(obs, chunks) > self.value(obs)
+        weight = torch.where(better, self.config.explore_weight, 1 - self.config.explore_weight)
+        return take(chunks, torch.multinomial(weight.cpu(), 1, generator=generator).squeeze(1).to(obs.device))
 
     def propose(self, chain: ChainSampler, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw M chunks (E, M, Tp, Da) for each observation (E, Do)."""
         chunks = self.draw(chain, obs.repeat_interleave(self.config.n_samples, dim=0), generator)
         return chunks.view(len(obs), self.config.n_samples, *self.policy.chunk_shape)
 
-    def values_of(self, obs: Tensor, chunks: Tensor) -> Tensor:
-        """Smaller target value (E, M) of chunks (E, M, Tp, Da)."""
-        repeated = obs.repeat_interleave(chunks.shape[1], dim=0)
-        values: Tensor = self.q_target.smaller(repeated, chunks.flatten(0, 1))
-        return values.view(chunks.shape[:2])
+    def diagnose(self) -> Info:
+        """Also how much of its targets the critic explains."""
+        batch = self.experience.replay.sample(self.stream("diagnose", self.n_critic_updates), _DIAGNOSED)
+        with torch.no_grad():
+            target = self._target(batch)
+            value = self.q(batch.obs, batch.chunk)[0]
+        return {**super().diagnose(), "explained_variance": explained_variance(value, target)}
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """The policy and the critics that choose among its chunks."""
+        critic = {f"critic.{name}": value for name, value in self.q_target.state_dict().items()}
+        return {**{f"base.{name}": value for name, value in super().policy_state().items()}, **critic}
+
+    def acting_state(self) -> dict[str, Tensor]:
+        """Networks that evaluations depend on, and whether critics choose."""
+        return {**super().acting_state(), "n_critic_updates": torch.tensor(self.n_critic_updates)}
+
+    def load_acting_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `acting_state` returned."""
+        networks = dict(state)
+        self.n_critic_updates = int(networks.pop("n_critic_updates"))
+        super().load_acting_state(networks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, optimisers, experience and how much the critics have learnt."""
+        return {**super().state_dict(), "n_critic_updates": self.n_critic_updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.n_critic_updates = state["n_critic_updates"]
 
     def _value_backward(self, batch: Transitions) -> Info:
         with torch.no_grad():
@@ -137,12 +192,14 @@ class IDQL(OffPolicy):
         return {"value_loss": loss.item(), "value": value.mean().item()}
 
     def _critic_backward(self, batch: Transitions) -> Info:
-        with torch.no_grad():
-            next_value = self.value(batch.next_obs).squeeze(1)
-            target = batch.reward + self.config.gamma * (1 - batch.terminated) * next_value
-        loss = self.q.loss(batch.obs, batch.chunk, target)
+        loss = self.q.loss(batch.obs, batch.chunk, self._target(batch))
         loss.backward()
         return {"critic_loss": loss.item()}
+
+    @torch.no_grad()
+    def _target(self, batch: Transitions) -> Tensor:
+        next_value = self.value(batch.next_obs).squeeze(1)
+        return batch.reward + self.config.gamma * (1 - batch.terminated) * next_value  # type: ignore[no-any-return]
 
     def _seen(self, batch: Transitions, generator: torch.Generator) -> Transitions:
         """What critics learn from: the batch, a part of it exchanged for demonstrations where the control asks so."""
@@ -161,6 +218,11 @@ class IDQL(OffPolicy):
 def _exchanged(batch: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[Tensor]:
     """Exchange the first rows of a batch for others, array by array."""
     return (torch.cat([own[len(other) :], other]) for own, other in zip(batch, others, strict=True))
+
+
+def ranker_of(config: IDQLConfig) -> RankerConfig:
+    """Return how the critics that choose are built."""
+    return RankerConfig(network=config.critic_network, n_critics=config.n_critics, n_samples=config.n_samples)
 
 
 def make_idql(
@@ -182,7 +244,7 @@ def make_idql(
     return IDQL(
         config=algo,
         policy=policy,
-        q=TwinQ(algo.critic_network, config.task, horizon_steps),
+        q=build_critics(ranker_of(algo), config.task.obs_dim, config.task.action_dim, horizon_steps),
         value=MLP(algo.value_network, config.task.obs_dim, 1),
         experience=make_experience(config, algo, policy),
         demos=demos,

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from inril.algos.base import Info, Update
-from inril.algos.experience import Experience
+from inril.algos.experience import Choose, Experience
 from inril.algos.networks import Networks
 from inril.config.algos import OffPolicyBase
 from inril.envs.base import BatchedEnv
+from inril.evaluate import Act
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.denoiser import Denoiser
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise, evaluation_std, training_std
@@ -65,6 +66,11 @@ class OffPolicy(ABC):
         self.training_chain = ChainSampler(denoisers, schedule, training_std(schedule, config.min_sampling_std))
         self.evaluation_chain = ChainSampler(denoisers, schedule, evaluation_std(schedule))
 
+    @property
+    def choices(self) -> Mapping[str, Act]:
+        """None."""
+        return {}
+
     @abstractmethod
     def updates(self, itr: int) -> Iterator[Update]:
         """Yield one iteration's gradient steps in order."""
@@ -85,11 +91,23 @@ class OffPolicy(ABC):
         """Run S chunks in every environment into the replay buffer."""
         return self.experience.collect(env, itr, self.explore)
 
-    @torch.no_grad()
     def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
         """Evaluation chunks in raw units."""
-        chunk = self.exploit(self.experience.normalized(obs), generator)
-        return self.policy.normalizer.denormalize_action(chunk).double().cpu().numpy()
+        return self.acting(self.exploit)(obs, generator)
+
+    def acting(self, choose: Choose) -> Act:
+        """Return a way to choose chunks as a function on arrays in raw units."""
+
+        @torch.no_grad()
+        def act(obs: FloatArray, generator: torch.Generator) -> FloatArray:
+            chunk = choose(self.experience.normalized(obs), generator)
+            return self.policy.normalizer.denormalize_action(chunk).double().cpu().numpy()
+
+        return act
+
+    def diagnose(self) -> Info:
+        """What the rollout's observations tell."""
+        return {} if self.experience.watch is None else self.experience.watch.pop()
 
     def stream(self, purpose: str, itr: int) -> torch.Generator:
         """Return the random numbers of one purpose in an iteration.

@@ -6,7 +6,7 @@ Gaussian head has one step per chunk, a diffusion head K'. Everything else is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -16,13 +16,14 @@ from torch import Tensor
 
 from inril.algos.actor import ActorHead
 from inril.algos.base import Info, Update
-from inril.algos.gae import RewardScaler, gae, successor_values
+from inril.algos.gae import RewardScaler, explained_variance, gae, successor_values
 from inril.algos.observer import Observer, PlainObserver
 from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
+from inril.algos.watch import Watch
 from inril.config.algos import PPOBase
 from inril.config.runs import FinetuneConfig
 from inril.envs.base import BatchedEnv
-from inril.evaluate import Memory
+from inril.evaluate import Act, Memory
 from inril.policies.mlp import MLP
 from inril.seeding import subseed, torch_stream
 from inril.train.episodes import EpisodeStatistics
@@ -90,6 +91,7 @@ class PPO:
         observer: what actor and critic see; None for the observation.
         reward_scaler: None for DPPO's.
         stepping: how gradient steps are taken; None for DPPO's way.
+        watch: sees the observations of rollouts; None for nobody.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class PPO:
         observer: Observer | None = None,
         reward_scaler: RewardScaler | None = None,
         stepping: Stepping | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.config = config
         self.head = head
@@ -124,12 +127,19 @@ class PPO:
         self.episodes = EpisodeStatistics(n_envs)
         self.obs: FloatArray | None = None  # raw, the observation to act on next
         self.rollout: Rollout | None = None
+        self.watch = watch
         self.approx_kl = 0.0  # of the last actor step's minibatch
+        self.n_taken = self.n_planned = 0  # actor steps of the last iteration
 
     @property
     def memory(self) -> Memory | None:
         """The actor's."""
         return self.head.memory
+
+    @property
+    def choices(self) -> Mapping[str, Act]:
+        """None."""
+        return {}
 
     @property
     def act_steps(self) -> int:
@@ -154,6 +164,8 @@ class PPO:
         reward, terminated, truncated = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
         env_steps = n_diverged = 0
         for s in range(self.n_steps):
+            if self.watch is not None:
+                self.watch.see(self.obs)
             obs[s] = self.observer.see(self._normalized(self.obs), generator)
             sample = self.head.sample(obs[s], generator)
             trace[s], logprob[s] = sample.trace, sample.logprob
@@ -180,6 +192,7 @@ class PPO:
             self.regularizer.start(self.rollout.obs, itr)
         n_pairs = self.rollout.logprob.numel()
         size = min(self.config.minibatch, n_pairs)
+        self.n_taken, self.n_planned = 0, self.config.epochs * (n_pairs // size)
         for _ in range(self.config.epochs):
             order = torch.randperm(n_pairs, generator=generator).to(self.device)
             # Pairs left over at the end do not fill a minibatch and wait for the next epoch's order.
@@ -196,8 +209,23 @@ class PPO:
                 else:
                     yield self._update("actor", partial(self._actor_backward, row, k))
                 self.head.after_step()
+                self.n_taken += 1
                 if self.config.target_kl is not None and self.approx_kl > self.config.target_kl:
                     return
+
+    def diagnose(self) -> Info:
+        """What the rollout's observations tell, and how the updates went.
+
+        explained_variance: of the returns by the critic that had not learnt from them yet; updates_taken: share of the
+        actor's steps that were taken before the KL limit ended them.
+        """
+        assert self.rollout is not None
+        returns = self.rollout.returns
+        return {
+            **({} if self.watch is None else self.watch.pop()),
+            "explained_variance": explained_variance(returns - self.rollout.advantage, returns),
+            "updates_taken": self.n_taken / self.n_planned if self.n_planned else 0.0,
+        }
 
     def il_parameters(self) -> Sequence[Tensor]:
         """Return the parameters that imitation may touch."""
@@ -403,4 +431,5 @@ def make_ppo(config: FinetuneConfig, head: ActorHead, regularizer: Regularizer |
         reset_seed=subseed(config.seed, "train_env"),
         reset_each_itr=config.reset_each_itr,
         regularizer=regularizer,
+        watch=Watch(head.normalizer, config.task),
     )

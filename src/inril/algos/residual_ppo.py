@@ -19,6 +19,7 @@ from inril.algos.actor import Sample
 from inril.algos.base import Info
 from inril.algos.gae import RewardScaler
 from inril.algos.ppo import PPO, Stepping
+from inril.algos.watch import Watch
 from inril.config.algos import ResidualPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.device import randn
@@ -194,6 +195,7 @@ def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy) -> PPO:
         reset_seed=subseed(config.seed, "train_env"),
         reset_each_itr=config.reset_each_itr,
         observer=BaseObserver(policy, config.n_envs),
+        watch=Watch(policy.normalizer, config.task),
         reward_scaler=RewardScaler(config.n_envs, gamma=0.0, clip=algo.reward_clip),
         stepping=Stepping(
             joint=True,

@@ -125,6 +125,13 @@ class IDQLConfig(OffPolicyBase):
     explore_weight: float = Field(gt=0, lt=1, description="of chunks with Q > V in training; others weigh 1 minus it")
     target_rate: Fraction = Field(description="share by which the target critic moves at each update")
     value_network: NetworkConfig = Field(description="of observations")
+    n_critics: int = later(2, ge=2, description="of chunks; of more than two the smaller of a pair counts, on average")
+    actor_updates: PositiveInt | None = later(
+        None, description="gradient steps of the actor in an iteration, evenly among the critics'; null: one for each"
+    )
+    rank_after_updates: NonNegativeInt = later(
+        0, description="steps of the critics before they choose; until then the first proposal is executed"
+    )
     train_actor: bool = Field(True, description="false: the pre-trained policy proposes to the end (control)")
     demo_fraction: Fraction = Field(0.0, description="share of demonstrations in a batch (controls)")
     demo_buffers: Literal["actor", "both"] = later(

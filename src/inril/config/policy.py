@@ -15,12 +15,23 @@ class NetworkConfig(Model):
     widths: tuple[PositiveInt, ...] = Field(description="hidden widths, all equal when residual")
     activation: Literal["relu", "mish", "tanh"]
     residual: bool = Field(True, description="pre-activation residual blocks of two layers")
+    layer_norm: bool = later(False, description="plain networks: layers are normalised before their activation")
 
     @model_validator(mode="after")
     def _check_residual(self) -> NetworkConfig:
+        if self.residual and self.layer_norm:
+            raise ValueError("a plain network (residual: false) with layer_norm")
         if not self.widths or (self.residual and (len(set(self.widths)) > 1 or len(self.widths) % 2 == 0)):
             raise ValueError("a residual network needs an odd number of equal widths, any network at least one")
         return self
+
+
+class RankerConfig(Model):
+    """Critics that choose among the chunks of a policy."""
+
+    network: NetworkConfig
+    n_critics: PositiveInt
+    n_samples: PositiveInt = Field(description="M, chunks proposed")
 
 
 class UNetConfig(Model):

@@ -58,6 +58,7 @@ class EvalConfig(Model):
 
     every: PositiveInt = Field(10, description="iterations between evaluations")
     n_envs: PositiveInt = Field(20, description="environments of one evaluation, one episode each")
+    choices: bool = later(False, description="IDQL: evaluate the other ways to choose among proposals too")
 
 
 class HoldoutConfig(Model):

@@ -74,6 +74,11 @@ class Normalizer(nn.Module):
         normalized = _normalize(obs, self.obs_min, self.obs_max)
         return normalized if self.clip is None else normalized.clamp(-self.clip, self.clip)
 
+    def reach(self, obs: Tensor) -> Tensor:
+        """Return how far raw observations (E, Do) go: their largest normalised dimension (E,), unbounded."""
+        low, high = self.obs_min.to(obs.device), self.obs_max.to(obs.device)
+        return _normalize(obs, low, high).abs().amax(dim=1)
+
     def normalize_action(self, action: Tensor) -> Tensor:
         """Map actions (..., Da) from raw units to about [-1, 1]."""
         return _normalize(action, self.action_min, self.action_max)

@@ -10,15 +10,16 @@ from torch import Tensor
 
 from inril.config.algos import ResidualConfig
 from inril.config.base import Model, TaskSpec, later
-from inril.config.policy import DiffusionConfig, GaussianConfig
+from inril.config.policy import DiffusionConfig, GaussianConfig, RankerConfig
 from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.gaussian import GaussianPolicy
+from inril.policies.ranked import RankedPolicy, build_critics
 from inril.policies.residual import ResidualPolicy
 from inril.tensor_file import read_tensors, write_tensors
 
 ChunkedPolicy = DiffusionPolicy | GaussianPolicy
-Policy = ChunkedPolicy | ResidualPolicy
+Policy = ChunkedPolicy | ResidualPolicy | RankedPolicy
 
 
 class PolicySpec(Model):
@@ -30,6 +31,7 @@ class PolicySpec(Model):
         horizon_steps: Tp.
         ft_denoising_steps: K' of a fine-tuned diffusion policy, else 0.
         residual: what corrects a diffusion policy's actions one by one; None for nothing.
+        ranker: what chooses among a diffusion policy's chunks; None for nothing.
     """
 
     task: TaskSpec
@@ -37,6 +39,7 @@ class PolicySpec(Model):
     horizon_steps: int
     ft_denoising_steps: int = 0
     residual: ResidualConfig | None = later(None)
+    ranker: RankerConfig | None = later(None)
 
     @property
     def act_steps(self) -> int:
@@ -52,9 +55,12 @@ class PolicySpec(Model):
     def build(self) -> Policy:
         """Return the policy with fresh weights."""
         base = self.build_chunked()
-        if self.residual is None or isinstance(base, GaussianPolicy):
+        if isinstance(base, GaussianPolicy):
             return base
-        return ResidualPolicy(base, self.residual)
+        if self.ranker is not None:
+            critics = build_critics(self.ranker, self.task.obs_dim, self.task.action_dim, self.horizon_steps)
+            return RankedPolicy(base, critics, self.ranker.n_samples)
+        return base if self.residual is None else ResidualPolicy(base, self.residual)
 
     def build_chunked(self) -> ChunkedPolicy:
         """Return the policy, without what corrects it, with fresh weights."""
@@ -70,7 +76,7 @@ def save_policy(path: Path, spec: PolicySpec, state: dict[str, Tensor], origin: 
         path: file to write.
         spec: how to build the networks.
         state: the policy's state dict; a fine-tuned diffusion policy adds `denoiser_ft.*`, a residual one has
-            `base.*` and `residual.*`.
+            `base.*` and `residual.*`, a ranked one `base.*` and `critic.*`.
         origin: where the weights come from, for people.
     """
     write_tensors(path, "policy", state, {"spec": spec.model_dump(mode="json"), "origin": origin})

@@ -236,6 +236,8 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [in_dim, *config.widths, out_dim]
         self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in pairwise(sizes))
+        normalized = config.widths if config.layer_norm else ()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in normalized)
         self.activation = config.activation
         self.residual = config.residual
 
@@ -263,6 +265,7 @@ class MLP(nn.Module):
         return self._plain(x, _Mish.apply)
 
     def _plain(self, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
-        for layer in self.layers[:-1]:
-            x = activation(layer(x))
+        for i, layer in enumerate(self.layers[:-1]):
+            x = layer(x)
+            x = activation(self.norms[i](x) if self.norms else x)
         return self.layers[-1](x)  # type: ignore[no-any-return]

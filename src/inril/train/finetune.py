@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,10 @@ import torch
 from tqdm import tqdm
 
 from inril.algos.base import Algorithm, Info, Update
+from inril.algos.idql import ranker_of
 from inril.algos.make import make_algorithm, rewarded_demos_of
 from inril.algos.ppo import PPO
-from inril.config.algos import ResidualPPOConfig
+from inril.config.algos import IDQLConfig, ResidualPPOConfig
 from inril.config.base import Execution
 from inril.config.policy import DiffusionConfig
 from inril.config.runs import FinetuneConfig
@@ -27,7 +28,7 @@ from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.envs import make_env
 from inril.errors import InputError
-from inril.evaluate import Evaluation, evaluate
+from inril.evaluate import Act, Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
 from inril.interleave.own_step import OwnStep
 from inril.interleave.phase import Phase
@@ -43,6 +44,7 @@ from inril.train.pretrain import fixed_probe
 from inril.train.run_folder import OnMismatch, RunFolder, open_run
 
 log = logging.getLogger(__name__)
+_OUT_OF_RANGE = 0.01  # share of observations that is worth a warning
 
 
 def run(
@@ -114,7 +116,8 @@ def finetuned_spec(spec: PolicySpec, cfg: FinetuneConfig) -> PolicySpec:
     if isinstance(policy, DiffusionConfig):  # what these algorithms fine-tune is the whole chain
         policy = policy.model_copy(update={"ddim_steps": None})
     ft_denoising_steps = getattr(cfg.algo, "ft_denoising_steps", 0)
-    return spec.model_copy(update={"policy": policy, "ft_denoising_steps": ft_denoising_steps})
+    ranker = ranker_of(cfg.algo) if isinstance(cfg.algo, IDQLConfig) else None
+    return spec.model_copy(update={"policy": policy, "ft_denoising_steps": ft_denoising_steps, "ranker": ranker})
 
 
 class BestPolicy(NamedTuple):
@@ -163,6 +166,7 @@ class Finetuning:
         self.own_step = make_own_step(cfg, algorithm)
         self.itr = self.env_steps = self.n_diverged = 0
         self.best: BestPolicy | None = None
+        self.warned = False
         size = cfg.il.probe_size
         self.probes = {
             "probe_train": fixed_probe(demos.train, size),
@@ -173,6 +177,8 @@ class Finetuning:
         length = 0 if folder.state is None else self._load(folder.state)
         row = {column: getattr(cfg, column) for column in ("method", "separation", "m", "seed")}
         self.metrics = MetricsLog(folder.progress, {"task": cfg.task.id, **row}, length)
+        kept = 0 if folder.state is None else int(folder.state["diagnostics_length"])
+        self.diagnostics = MetricsLog(folder.path / "diagnostics.csv", {"task": cfg.task.id, **row}, kept)
         timing = folder.path / "timing.csv"
         kept = timing.stat().st_size if length and timing.exists() else 0
         self.timing = MetricsLog(timing, {"task": cfg.task.id, **row}, kept)
@@ -214,6 +220,7 @@ class Finetuning:
                 for name, value in self._step(update).items():
                     sums[name].append(value)
         self._check_state()
+        self._log_diagnostics(info, sums)
         info |= {name: float(np.mean(values)) for name, values in sums.items()}
         info["n_rl_updates"] = self.schedule.n_rl_updates
         info["n_il_updates"] = self.schedule.n_il_updates
@@ -269,6 +276,29 @@ class Finetuning:
             self.algorithm.il_parameters(),
         )
 
+    def _log_diagnostics(self, info: Info, sums: Mapping[str, Sequence[float]]) -> None:
+        """Log what tells whether the iteration taught anything (docs/diagnosing.md)."""
+        told = self.algorithm.diagnose()
+        for name in ("grad_norm_rl", "grad_norm_il"):
+            if name in sums:
+                told |= {f"{name}_median": float(np.median(sums[name])), f"{name}_largest": max(sums[name])}
+        if "grad_norm_rl_corrected" in info:  # 0 where two halves of the rollout do not agree on a direction
+            told["halves_agree"] = float(info["grad_norm_rl_corrected"] > 0)
+        if self.cfg.task.metric == "success":
+            told["successes_per_env"] = info.get("success", 0.0) * info["n_episodes"] / self.cfg.n_envs
+        self.diagnostics.add(self.itr, self.env_steps, "train", told)
+        self._warn(told)
+
+    def _warn(self, told: Info) -> None:
+        """Say once when the networks see other numbers than they were trained on."""
+        if told["out_of_range"] > _OUT_OF_RANGE and not self.warned:
+            self.warned = True
+            bound = "not bounded" if self.cfg.clip is None else f"bounded at {self.cfg.clip:g}"
+            log.warning(
+                "itr %d: %.1f %% of the observations leave the normaliser's range (up to %.0f, %s): docs/diagnosing.md",
+                self.itr, 100 * told["out_of_range"], told["largest_obs"], bound,
+            )  # fmt: skip
+
     def _log_probes(self) -> None:
         with self._clock("probe"), torch.no_grad():
             for split, probe in self.probes.items():
@@ -285,18 +315,28 @@ class Finetuning:
         if self.cfg.task.metric == "success":
             values["success"] = result.success.mean()
         self.metrics.add(self.itr, self.env_steps, "eval", values)
+        if self.cfg.eval.choices:
+            self._log_choices("eval", self.cfg.eval.n_envs)
         log.info("itr %d: evaluation return %.1f", self.itr, values["return"])
+
+    def _log_choices(self, purpose: str, n_episodes: int) -> None:
+        """Evaluate the other ways to act, in the same episodes."""
+        for name, act in self.algorithm.choices.items():
+            with self._clock("evaluate"):
+                result = self._evaluate(purpose, n_episodes, act)
+            values = {"return": result.episode_return.mean(), "success": result.success.mean()}
+            self.diagnostics.add(self.itr, self.env_steps, f"{purpose}_{name}", values)
 
     def _remember_best(self, score: float) -> None:
         if self.best is None or score > self.best.score:
             state = {name: tensor.detach().clone() for name, tensor in self.algorithm.acting_state().items()}
             self.best = BestPolicy(score, self.itr, self.env_steps, state)
 
-    def _evaluate(self, purpose: str, n_episodes: int) -> Evaluation:
+    def _evaluate(self, purpose: str, n_episodes: int, act: Act | None = None) -> Evaluation:
         seed = subseed(self.cfg.seed, purpose, self.itr)
         algorithm, task = self.algorithm, self.cfg.task
         return evaluate(
-            algorithm.act,
+            act or algorithm.act,
             task,
             algorithm.act_steps,
             n_episodes,
@@ -308,6 +348,8 @@ class Finetuning:
     def _publish(self) -> None:
         with self._clock("report"):
             report = self._evaluate("report", self.cfg.report_episodes)
+        if self.cfg.eval.choices:
+            self._log_choices("report", self.cfg.report_episodes)
         self.folder.check()
         for episode in report.episodes(self.cfg.task.metric):
             self.metrics.add(self.itr, self.env_steps, "report", episode)
@@ -316,6 +358,7 @@ class Finetuning:
             self._report_best(self.best)
             self._save_policy("best.safetensors", self.algorithm.policy_state(), self.best.itr, self.best.env_steps)
         self.metrics.flush()
+        self.diagnostics.flush()
         self._flush_timing()
         self._save_policy("policy.safetensors", final_policy, self.itr, self.env_steps)
         self.folder.finish()
@@ -384,6 +427,7 @@ class Finetuning:
             "env_steps": self.env_steps,
             "n_diverged": self.n_diverged,
             "metrics_length": self.metrics.flush(),
+            "diagnostics_length": self.diagnostics.flush(),
         }
         if self.phase is not None:
             state["phase"] = self.phase.state_dict()

@@ -3,6 +3,7 @@
 config.yaml         resolved settings, and on what they were computed (see origin); written first
 checkpoint/         current and previous state of an unfinished run
 progress.csv        metrics of an unfinished run
+diagnostics.csv     what tells whether a run learns, see docs/diagnosing.md
 timing.csv          seconds by phase; depends on the machine, unlike everything else
 .holder/            see run_lock
 policy.safetensors, metrics.csv     results, written last

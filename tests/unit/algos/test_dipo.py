@@ -15,7 +15,7 @@ from inril.algos.dipo import DIPO
 from inril.algos.experience import Experience
 from inril.config.algos import DIPOConfig
 from inril.config.policy import NetworkConfig
-from inril.policies.critics import TwinQ
+from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.seeding import torch_stream
 from inril.tensor_file import pack, unpack
@@ -38,7 +38,7 @@ def make(diffusion_policy: DiffusionPolicy, task: Any) -> Make:
         torch.manual_seed(1)
         replay = Replay(config.buffer_rows, env.n_envs, env.obs_dim, (2, 2))
         experience = Experience(replay, policy.normalizer, 5, 0, False, config.reward_factor)
-        dipo = DIPO(config, policy, TwinQ(PLAIN, task, 2), experience, n_updates, seed=0)
+        dipo = DIPO(config, policy, Critics(PLAIN, task.obs_dim, task.action_dim, 2), experience, n_updates, seed=0)
         for itr in range(1, n_collected + 1):
             dipo.collect(env, itr)
         return dipo
@@ -69,7 +69,7 @@ class Oracle:
             x.flatten(0, 1).clone() for x in buffer[:5]
         )
 
-    def both(self, q: TwinQ, obs: Tensor, chunk: Tensor) -> list[Tensor]:
+    def both(self, q: Critics, obs: Tensor, chunk: Tensor) -> list[Tensor]:
         x = torch.cat([obs, chunk.reshape(len(chunk), 4)], dim=1)
         values = []
         for network in q.networks:

@@ -18,7 +18,7 @@ from inril.config.policy import NetworkConfig
 from inril.data.chunks import ChunkDataset
 from inril.data.rewarded_demos import RewardedDemos
 from inril.policies.chain_sampler import ChainSampler
-from inril.policies.critics import TwinQ
+from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.seeding import torch_stream
@@ -50,7 +50,7 @@ def make(diffusion_policy: DiffusionPolicy, task: Any) -> Make:
         replay = Replay(config.buffer_rows, env.n_envs, env.obs_dim, (2, 2))
         experience = Experience(replay, policy.normalizer, 5, 0, False, config.reward_factor)
         demos = ChunkDataset(torch.full((9, 2), 7.0), torch.full((9, 2), 7.0), np.arange(8), 2)
-        networks = TwinQ(PLAIN, task, 2), MLP(RESIDUAL, 2, 1)
+        networks = Critics(PLAIN, task.obs_dim, task.action_dim, 2), MLP(RESIDUAL, 2, 1)
         idql = IDQL(config, policy, *networks, experience, demos, n_updates, 0, rewarded_demos)
         for itr in range(1, n_collected + 1):
             idql.collect(env, itr)
@@ -202,7 +202,7 @@ def test_every_observation_gets_its_own_proposals_and_values(make: Make) -> None
     chunks = idql.propose(Recall(), obs, torch.Generator())  # type: ignore[arg-type]
     assert torch.equal(chunks, obs[:, None, None, :].expand(4, 3, 2, 2))
     chunks = chunks + torch.randn(chunks.shape, generator=torch.Generator().manual_seed(1))
-    values = idql.values_of(obs, chunks)
+    values = idql.q_target.rank(obs, chunks)
     for m in range(3):
         torch.testing.assert_close(values[:, m], idql.q_target.smaller(obs, chunks[:, m]))
 
@@ -266,7 +266,7 @@ def test_exploration_draws_better_chunks_more_often(make: Make, monkeypatch: pyt
     chunks = torch.stack([torch.full((2, 2), float(k)) for k in range(3)]).expand(n, 3, 2, 2)
     monkeypatch.setattr(idql, "propose", lambda sampler, obs, generator: chunks)
     monkeypatch.setattr(idql, "value", lambda obs: torch.zeros(len(obs), 1))
-    monkeypatch.setattr(idql, "values_of", lambda obs, chunks: torch.tensor([-1.0, 1.0, 2.0]).expand(n, 3))
+    monkeypatch.setattr(idql.q_target, "rank", lambda obs, chunks: torch.tensor([-1.0, 1.0, 2.0]).expand(n, 3))
     chosen = idql.explore(torch.zeros(n, 2), torch.Generator().manual_seed(0))[:, 0, 0]
     share = [(chosen == k).float().mean().item() for k in range(3)]
     assert share == pytest.approx([0.3 / 1.7, 0.7 / 1.7, 0.7 / 1.7], abs=0.03)
@@ -300,3 +300,52 @@ def test_diagnostics_touch_no_gradient(make: Make) -> None:
     loss = idql.rl_loss(20, 1, torch.Generator().manual_seed(0))
     torch.autograd.grad(loss, list(idql.il_parameters()))
     assert all(parameter.grad is None for parameter in idql.il_parameters())
+
+
+def test_critics_choose_once_they_have_learnt_enough(make: Make) -> None:
+    idql = make(rank_after_updates=4, n_collected=1)
+    obs = torch.randn(6, 2)
+    for itr, ranks in ((1, False), (2, True)):
+        assert idql.ranks == (itr > 2)
+        single = idql.draw(idql.evaluation_chain, obs, torch_stream(0, "test", itr))
+        assert torch.equal(idql.exploit(obs, torch_stream(0, "test", itr)), single)
+        for update in idql.updates(itr):
+            update.zero_grad()
+            update.backward()
+            update.apply()
+        assert idql.ranks == ranks  # three steps an iteration
+    single = idql.draw(idql.evaluation_chain, obs, torch_stream(0, "test", 3))
+    assert not torch.equal(idql.exploit(obs, torch_stream(0, "test", 3)), single)
+
+
+@pytest.mark.parametrize(("n_actor", "at"), [(None, [0, 1, 2, 3, 4, 5]), (2, [2, 5]), (1, [5]), (4, [1, 2, 4, 5])])
+def test_the_actor_takes_its_own_number_of_steps(make: Make, n_actor: int | None, at: list[int]) -> None:
+    idql = make(actor_updates=n_actor, n_updates=6)
+    names = [update.name for update in idql.updates(1)]
+    assert names.count("critic") == names.count("value") == 6
+    after_critic = [sum(name == "critic" for name in names[:i]) - 1 for i, name in enumerate(names) if name == "actor"]
+    assert after_critic == at
+
+
+def test_ways_to_choose_are_told_apart(make: Make) -> None:
+    idql = make()
+    raw = np.random.default_rng(0).normal(size=(5, 2))
+    seen = idql.experience.normalized(raw)
+    alone = idql.draw(idql.evaluation_chain, seen, torch_stream(0, "test"))
+    expected = idql.policy.normalizer.denormalize_action(alone).double().numpy()
+    np.testing.assert_array_equal(idql.choices["actor"](raw, torch_stream(0, "test")), expected)
+    weighted = idql.choices["weighted"](raw, torch_stream(0, "test"))
+    again = idql.weighted(idql.evaluation_chain, seen, torch_stream(0, "test"))
+    np.testing.assert_array_equal(weighted, idql.policy.normalizer.denormalize_action(again).double().numpy())
+
+
+def test_what_evaluations_depend_on_is_kept_with_whether_critics_choose(make: Make) -> None:
+    idql = make(rank_after_updates=3)
+    before = {name: value.clone() for name, value in idql.acting_state().items()}
+    for update in idql.updates(1):
+        update.zero_grad()
+        update.backward()
+        update.apply()
+    assert idql.ranks
+    idql.load_acting_state(before)
+    assert not idql.ranks
