@@ -29,6 +29,9 @@ from inril.settings import read_yaml
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 60.0
+CONTROL = """
+        controls:
+          - {method: dppo_il_only, m: 2, separation: network, title: "imitation alone, as in m = 2"}"""
 
 
 class Scene(NamedTuple):
@@ -54,6 +57,7 @@ def scene(inputs: tiny.Inputs, tmp_path_factory: pytest.TempPathFactory) -> Iter
     shutil.copytree(tiny.ROOT / "config", config_dir)
     edit(config_dir / "config.yaml", "seeds: null", "seeds: [0, 1, 2]")
     edit(config_dir / "config.yaml", "m_values: null", "m_values: [2, 5, inf]")
+    edit(config_dir / "config.yaml", CONTROL, "")
     edit(config_dir / "budgets" / "smoke.yaml", "check_every: 100", "check_every: 20")
     project = Project(config_dir, read_yaml(config_dir / "config.yaml") | {"budget": "smoke"})
     pids: dict[str, int] = {}
@@ -148,7 +152,8 @@ def test_running_run_shows_steps_speed_and_who_runs_it(scene: Scene) -> None:
     assert row.steps == pd.read_csv(folder / "progress.csv")["env_steps"].max()
     assert row.left == 2000 - row.steps > 0
     timing = pd.read_csv(folder / "timing.csv")
-    assert row.speed == pytest.approx(timing["env_steps"].max() / timing["value"].sum())
+    seconds = timing.loc[timing["split"] == "seconds", "value"].sum()
+    assert row.speed == pytest.approx(timing["env_steps"].max() / seconds)
     age = time.time() - (folder / "progress.csv").stat().st_mtime
     assert row.eta_s == pytest.approx(max(row.left / row.speed - age, 0), abs=0.5)
     assert row.last_return == last(folder / "progress.csv", "value")

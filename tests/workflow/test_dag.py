@@ -161,7 +161,7 @@ def test_touched_files_rerun_nothing(smoke: Path, plan: Plan) -> None:
     assert plan(smoke) == set()
 
 
-@pytest.mark.parametrize(("budget", "n_runs", "n_pretrain"), [("laptop", 16, 2), ("paper", 40, 5), ("reference", 3, 3)])
+@pytest.mark.parametrize(("budget", "n_runs", "n_pretrain"), [("laptop", 16, 2), ("paper", 40, 5), ("reference", 6, 3)])
 def test_every_budget_has_a_plan(tmp_path: Path, plan: Plan, budget: str, n_runs: int, n_pretrain: int) -> None:
     jobs = plan(tmp_path, budget=budget)
     assert sum(job.startswith("finetune") for job in jobs) == n_runs

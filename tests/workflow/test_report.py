@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[2]
 FIGURE = "results/smoke/figures/fig8.png"
 TABLE = "results/smoke/figures/fig8.csv"
 GAINS = "results/smoke/tables/gains_fig8.html"
-RUNS = ("finetune/hopper/dppo/none/minf/seed0", "finetune/hopper/dppo/surgery/m2/seed0")
+RUNS = (
+    "finetune/hopper/dppo/none/minf/seed0",
+    "finetune/hopper/dppo/surgery/m2/seed0",
+    "finetune/hopper/dppo_il_only/network/m2/seed0",
+)
 SETTINGS = [f"results/smoke/{run}/config.yaml" for run in (*RUNS, "pretrain/hopper/diffusion/seed0")]
 
 
@@ -53,7 +57,7 @@ def test_figure_tables_and_settings_are_embedded_byte_for_byte(page: str, smoke:
 
 def test_caption_of_the_figure_tells_what_it_shows(page: str) -> None:
     caption = embedded(page, "results")[FIGURE]["caption"]
-    assert "Budget <strong>smoke</strong>, 2 of 2 runs" in caption
+    assert "Budget <strong>smoke</strong>, 3 of 3 runs" in caption
     for fact in ("m: 2, RL only", "seeds: 0", "environment steps of a run: 2,000;", "(a) Hopper, DPPO"):
         assert fact in caption
     assert "System Message" not in page  # what docutils writes where it cannot read a caption
@@ -63,7 +67,7 @@ def test_captions_of_tables_tell_budget_and_runs(page: str) -> None:
     results = embedded(page, "results")
     for path in (TABLE, GAINS):
         text = " ".join(results[path]["caption"].split())
-        assert "2 runs at budget <strong>smoke</strong>" in text
+        assert "3 runs at budget <strong>smoke</strong>" in text
 
 
 def test_settings_are_shown_as_the_run_wrote_them(page: str, smoke: Path) -> None:
