@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,10 +27,53 @@ from inril.device import randn
 from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
-from inril.policies.residual import ResidualPolicy, init_hidden_layers
+from inril.policies.residual import ResidualPolicy, gaussian_logprob, init_hidden_layers
 from inril.seeding import subseed
 from inril.train.optimizer import warmup_cosine
 from inril.types import BoolArray
+
+
+class LastingNoise:
+    """Noise whose steps resemble each other: z = rho z_before + sqrt(1 - rho^2) eps, of variance 1 at every step.
+
+    White noise averages out over the steps that an arm needs to move; this one pushes one way for about 1 / (1 - rho).
+    An episode begins with a fresh z. Given z_before, which is a state of exploration and no parameter, a step's z is
+    Gaussian again, so that PPO's ratios are exact.
+
+    Args:
+        correlation: rho; 0 is white noise.
+        n_envs: E.
+        action_dim: Da.
+    """
+
+    def __init__(self, correlation: float, n_envs: int, action_dim: int) -> None:
+        self.correlation = correlation
+        self._before = torch.zeros(n_envs, action_dim)
+        self._running = np.zeros(n_envs, dtype=bool)
+
+    def draw(self, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return z (E, Da), its mean (E, Da) and standard deviation (E, 1) before eps (E, Da) was drawn."""
+        running = torch.from_numpy(self._running).to(eps)[:, None]
+        mean = self.correlation * running * self._before.to(eps)
+        std = (1 - running * self.correlation**2).sqrt()
+        self._before, self._running[:] = mean + std * eps, True
+        return self._before, mean, std
+
+    def start(self) -> None:
+        """Begin all episodes anew."""
+        self._running[:] = False
+
+    def drop(self, ended: BoolArray) -> None:
+        """Begin the episodes of some environments, (E,), anew."""
+        self._running[ended] = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next draw depends on."""
+        return {"before": self._before, "running": self._running}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self._before, self._running = state["before"].clone(), np.array(state["running"])
 
 
 class ResidualHead:
@@ -38,14 +82,15 @@ class ResidualHead:
     Args:
         policy: base and residual, both trained in place.
         trains_base: whether imitation trains the base; else it trains the residual.
+        noise: of exploration where it lasts; None for white noise.
     """
 
     n_steps = 1
     gamma_denoising = 1.0
     act_steps = 1
 
-    def __init__(self, policy: ResidualPolicy, trains_base: bool) -> None:
-        self.policy, self.trains_base = policy, trains_base
+    def __init__(self, policy: ResidualPolicy, trains_base: bool, noise: LastingNoise | None = None) -> None:
+        self.policy, self.trains_base, self.noise = policy, trains_base, noise
         policy.residual.requires_grad_(True)
         policy.base.requires_grad_(False)
         policy.base.denoiser.requires_grad_(trains_base)
@@ -61,19 +106,36 @@ class ResidualHead:
         return list(self.policy.base.denoiser.parameters()) if self.trains_base else self.parameters()
 
     def sample(self, obs: Tensor, generator: torch.Generator) -> Sample:
-        """Correct the base actions with noise; the trace is the residual (E, Da) before it is scaled."""
-        mean = self.policy.mean(obs)
-        residual = mean + self.policy.std * randn(mean.shape, generator, mean.device)
+        """Correct the base actions with noise.
+
+        The trace is the residual (E, Da) before it is scaled; where noise lasts, followed by what its mean adds to that
+        of the residual (E, Da), and by its standard deviation (E, 1).
+        """
+        mean, std = self.policy.mean(obs), self.policy.std
+        eps = randn(mean.shape, generator, mean.device)
+        if self.noise is None:
+            trace = residual = mean + std * eps
+        else:
+            z, z_mean, z_std = self.noise.draw(eps)
+            residual = mean + std * z
+            trace = torch.cat([residual, std * z_mean, std * z_std], dim=1)
         action = self.policy.corrected(obs, residual)
-        return Sample(action[:, None], residual, self.policy.logprob(obs, residual)[:, None])
+        return Sample(action[:, None], trace, self._logprob(mean, trace)[:, None])
 
     def trace_shape(self) -> tuple[int, ...]:
-        """(Da,)."""
-        return (self.policy.action_dim,)
+        """(Da,), or (2 Da + 1,)."""
+        action_dim = self.policy.action_dim
+        return (action_dim if self.noise is None else 2 * action_dim + 1,)
 
     def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
-        """Log-probability of the residual."""
-        return self.policy.logprob(obs, trace)
+        """Log-probability of the residual, given the noise of the step before where it lasts."""
+        return self._logprob(self.policy.mean(obs), trace)
+
+    def _logprob(self, mean: Tensor, trace: Tensor) -> Tensor:
+        if self.noise is None:
+            return gaussian_logprob(trace, mean, self.policy.std)
+        residual, offset, std = trace.split([mean.shape[1], mean.shape[1], 1], dim=1)
+        return gaussian_logprob(residual, mean + offset, std)
 
     def entropy(self) -> Tensor:
         """The standard deviation is not learned."""
@@ -134,20 +196,25 @@ class BaseObserver:
     Args:
         policy: whose base plans.
         n_envs: E.
+        noise: of exploration, which begins anew with each episode as plans do; None where it does not last.
     """
 
-    def __init__(self, policy: ResidualPolicy, n_envs: int) -> None:
-        self.policy, self.n_envs = policy, n_envs
+    def __init__(self, policy: ResidualPolicy, n_envs: int, noise: LastingNoise | None = None) -> None:
+        self.policy, self.n_envs, self.noise = policy, n_envs, noise
         self.n_extra = policy.action_dim
         self.queue = policy.queue(n_envs)
 
     def start(self) -> None:
         """Forget all plans."""
         self.queue.start(self.n_envs)
+        if self.noise is not None:
+            self.noise.start()
 
     def drop(self, ended: BoolArray) -> None:
         """Forget the plans of episodes that ended."""
         self.queue.drop(ended)
+        if self.noise is not None:
+            self.noise.drop(ended)
 
     def see(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Observation and base action (E, Do + Da)."""
@@ -158,12 +225,15 @@ class BaseObserver:
         return torch.cat([obs, self.queue.peek(obs, wanted, self.policy.plan(generator))], dim=1)
 
     def state_dict(self) -> dict[str, Any]:
-        """The plans."""
-        return self.queue.state_dict()
+        """The plans, and the noise where it lasts."""
+        plans = self.queue.state_dict()
+        return plans if self.noise is None else {**plans, "noise": self.noise.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the plans."""
+        """Restore them."""
         self.queue.load_state_dict(state)
+        if self.noise is not None:
+            self.noise.load_state_dict(state["noise"])
 
 
 def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy) -> PPO:
@@ -184,17 +254,19 @@ def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy) -> PPO:
     # Each step of each environment is one environment step, so the number of iterations is known.
     n_itr = -(-config.env_steps // (config.n_envs * config.n_steps))
     warmup_itr = algo.lr_warmup_itr
+    correlation = algo.residual.noise_correlation
+    noise = LastingNoise(correlation, config.n_envs, policy.action_dim) if correlation else None
     return PPO(
         # The control takes no gradient step of its own.
         config=algo if algo.train_residual else algo.model_copy(update={"epochs": 0}),
-        head=ResidualHead(policy, trains_base=config.separation == "network"),
+        head=ResidualHead(policy, trains_base=config.separation == "network", noise=noise),
         critic=_critic(algo, policy.in_dim),
         n_envs=config.n_envs,
         n_steps=config.n_steps,
         seed=config.seed,
         reset_seed=subseed(config.seed, "train_env"),
         reset_each_itr=config.reset_each_itr,
-        observer=BaseObserver(policy, config.n_envs),
+        observer=BaseObserver(policy, config.n_envs, noise),
         watch=Watch(policy.normalizer, config.task),
         reward_scaler=RewardScaler(config.n_envs, gamma=0.0, clip=algo.reward_clip),
         stepping=Stepping(

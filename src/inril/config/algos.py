@@ -52,6 +52,7 @@ class ResidualConfig(Model):
     network: NetworkConfig = Field(description="plain; its last layer has no bias and starts at zero")
     scale: PositiveFloat = Field(0.1, description="of corrections, in normalised actions")
     log_std: float = Field(-1.0, description="fixed, of corrections in training, before they are scaled")
+    noise_correlation: float = later(0.0, ge=0, lt=1, description="of the noise of consecutive steps; 0 is white")
     act_steps: PositiveInt | None = Field(None, description="executed steps of a base chunk; null executes all")
     ddim_steps: PositiveInt | None = Field(None, description="of DDIM in the base; null runs the whole chain")
 

@@ -132,14 +132,6 @@ class ResidualPolicy(nn.Module):
         """Return the normalised action (B, Da) that a residual (B, Da) makes of the base action in `seen`."""
         return seen[:, -self.action_dim :] + self.scale * residual
 
-    def logprob(self, seen: Tensor, residual: Tensor) -> Tensor:
-        """Log-probability (B,) of residuals (B, Da), summed over their dimensions.
-
-        Source: ResiP; unlike DPPO, which averages and clamps.
-        """
-        z = (residual - self.mean(seen)) / self.std
-        return (-0.5 * z * z).sum(dim=1) - self.action_dim * math.log(self.std * math.sqrt(2 * math.pi))
-
     @torch.no_grad()
     def exploit(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Return the actions (E, 1, Da) without noise, normalised, for normalised observations (E, Do).
@@ -152,6 +144,22 @@ class ResidualPolicy(nn.Module):
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Return actions (E, 1, Da) for observations (E, Do), raw units; see `exploit`."""
         return self.normalizer.denormalize_action(self.exploit(self.normalizer.normalize_obs(obs), generator))
+
+
+def gaussian_logprob(residual: Tensor, mean: Tensor, std: float | Tensor) -> Tensor:
+    """Log-probability (B,) of residuals (B, Da), summed over their dimensions.
+
+    Args:
+        residual: (B, Da) before they are scaled.
+        mean: (B, Da).
+        std: one number, or (B, 1).
+
+    Source: ResiP; unlike DPPO, which averages and clamps.
+    """
+    z = (residual - mean) / std
+    size = std * math.sqrt(2 * math.pi)
+    log_size = math.log(size) if isinstance(size, float) else size.log().squeeze(1)
+    return (-0.5 * z * z).sum(dim=1) - residual.shape[1] * log_size
 
 
 def init_hidden_layers(network: MLP) -> None:

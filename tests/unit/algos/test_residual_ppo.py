@@ -14,7 +14,7 @@ from toy_env import ToyEnv
 
 from inril.algos.base import Info, Update
 from inril.algos.ppo import PPO
-from inril.algos.residual_ppo import BaseObserver, ResidualHead, make_residual_ppo
+from inril.algos.residual_ppo import BaseObserver, LastingNoise, ResidualHead, make_residual_ppo
 from inril.config.base import TaskSpec
 from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
@@ -474,3 +474,48 @@ def test_observer_plans_for_those_alone_whose_value_will_be_asked_for(make: Make
     assert seen.shape == (N_ENVS, 4)
     assert seen[[0, 3], 2:].abs().min() > 0
     assert not seen[1:3].any()
+
+
+def test_lasting_noise_has_its_correlation_and_unit_variance() -> None:
+    noise = LastingNoise(0.8, 4000, 2)
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.stack([noise.draw(torch.randn(4000, 2, generator=generator))[0] for _ in range(6)])
+    torch.testing.assert_close(steps.var(dim=(1, 2)), torch.ones(6), atol=0.05, rtol=0)
+    for lag in (1, 2):
+        correlation = (steps[lag:] * steps[:-lag]).mean().item()
+        assert correlation == pytest.approx(0.8**lag, abs=0.02)
+
+
+def test_an_episode_begins_with_fresh_noise() -> None:
+    noise = LastingNoise(0.9, 2, 1)
+    noise.draw(torch.full((2, 1), 3.0))
+    noise.drop(np.array([True, False]))
+    z, mean, std = noise.draw(torch.zeros(2, 1))
+    assert (z[0].item(), mean[0].item(), std[0].item()) == (0.0, 0.0, 1.0)
+    assert z[1].item() == pytest.approx(0.9 * 3)
+    assert std[1].item() == pytest.approx((1 - 0.81) ** 0.5)
+    noise.start()
+    assert noise.draw(torch.zeros(2, 1))[2].tolist() == [[1.0], [1.0]]
+
+
+def test_ratios_are_one_before_the_first_step_with_lasting_noise(make: Make) -> None:
+    ppo = make(algo={"residual": {**ALGO["residual"], "noise_correlation": 0.7}})
+    rollout = ppo.rollout
+    assert rollout is not None
+    logprob = ppo.head.logprob(rollout.obs, rollout.trace, torch.zeros(len(rollout.obs), dtype=torch.long))
+    torch.testing.assert_close(logprob, rollout.logprob[:, 0])
+    head = head_of(ppo)
+    residual, offset, std = rollout.trace.split([2, 2, 1], dim=1)
+    expected = torch.distributions.Normal(head.policy.mean(rollout.obs) + offset, std).log_prob(residual).sum(dim=1)
+    torch.testing.assert_close(logprob, expected)
+
+
+def test_lasting_noise_survives_a_resume(make: Make) -> None:
+    ppo, resumed = (make(algo={"residual": {**ALGO["residual"], "noise_correlation": 0.7}}) for _ in range(2))
+    noise = head_of(resumed).noise
+    assert noise is not None
+    noise.start()  # has forgotten
+    resumed.load_state_dict(copy.deepcopy(ppo.state_dict()))
+    eps = torch.randn(N_ENVS, 2)
+    draws = [head_of(one).noise.draw(eps)[0] for one in (ppo, resumed)]  # type: ignore[union-attr]
+    assert torch.equal(*draws)

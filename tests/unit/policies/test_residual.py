@@ -14,7 +14,7 @@ from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, NetworkConfig
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import PolicySpec, load_policy, save_policy
-from inril.policies.residual import ChunkQueue, ResidualPolicy
+from inril.policies.residual import ChunkQueue, ResidualPolicy, gaussian_logprob
 
 PLAIN = NetworkConfig(widths=(8, 8), activation="relu", residual=False)
 N_ENVS, ACT_STEPS = 4, 3
@@ -146,7 +146,10 @@ def test_logprob_is_the_sum_of_gaussian_logprobs(policy: ResidualPolicy) -> None
     policy.double()
     seen, residual = (torch.randn(6, n, dtype=torch.float64, generator=stream(n)) for n in (7, 2))
     each = torch.distributions.Normal(policy.mean(seen), np.exp(-0.5)).log_prob(residual)
-    torch.testing.assert_close(policy.logprob(seen, residual), each.sum(dim=1), atol=1e-12, rtol=0)
+    logprob = gaussian_logprob(residual, policy.mean(seen), policy.std)
+    torch.testing.assert_close(logprob, each.sum(dim=1), atol=1e-12, rtol=0)
+        gaussian_logprob(residual, policy.mean(seen), policy.std), each.sum(dim=1), atol=1e-12, rtol=0
+    )
 
 
 def test_whole_chain_and_whole_chunk_without_settings(
