@@ -36,6 +36,8 @@ _PARTS = {
     "dppo_demoloss": ("dppo", "bc_loss"),
     "dppo_il_only": ("dppo",),
     "dppo_noise": ("dppo", "noise"),
+    "dppo_norm": ("dppo",),
+    "dppo_own": ("dppo",),
     "idql_demos_actor": ("idql",),
     "idql_demos_both": ("idql", "rewarded_demos"),
     "idql_frozen": ("idql",),
