@@ -148,8 +148,6 @@ def test_logprob_is_the_sum_of_gaussian_logprobs(policy: ResidualPolicy) -> None
     each = torch.distributions.Normal(policy.mean(seen), np.exp(-0.5)).log_prob(residual)
     logprob = gaussian_logprob(residual, policy.mean(seen), policy.std)
     torch.testing.assert_close(logprob, each.sum(dim=1), atol=1e-12, rtol=0)
-        gaussian_logprob(residual, policy.mean(seen), policy.std), each.sum(dim=1), atol=1e-12, rtol=0
-    )
 
 
 def test_whole_chain_and_whole_chunk_without_settings(
