@@ -160,6 +160,30 @@ def test_running_run_shows_steps_speed_and_who_runs_it(scene: Scene) -> None:
     assert f"process {scene.pids['running']} on " in row.note
 
 
+def test_doubts_about_learning_are_told(scene: Scene) -> None:
+    folder = scene.folder("inf", 0)
+    told = pd.read_csv(folder / "diagnostics.csv")
+    try:
+        worse = told.copy()
+        values = {
+            "out_of_range": 0.26,
+            "grad_norm_rl_largest": 2907.0,
+            "explained_variance": -0.1,
+            "updates_taken": 0.5,
+        }
+        worse["value"] = worse["metric"].map(values).fillna(worse["value"])
+        worse["itr"] += 10
+        worse.to_csv(folder / "diagnostics.csv", index=False)
+        doubts = (
+            "26% of observations out of range, gradient norms up to 2907, the critic explains nothing, 50% of updates"
+        )
+        assert doubts in scene.rows()["inf", 0].note
+        (folder / "diagnostics.csv").write_text("no table")
+        assert "observations" not in scene.rows()["inf", 0].note
+    finally:
+        told.to_csv(folder / "diagnostics.csv", index=False)
+
+
 def test_pretraining_shows_gradient_steps(scene: Scene) -> None:
     row = scene.rows()[2, 1]
     checkpoints = scene.results / paths.pretrain("smoke", "hopper", "diffusion", 1) / "checkpoint"

@@ -118,7 +118,8 @@ def _row(project: Project, run: Run, results: Path) -> Row:
     left = 0 if found.state is State.FINISHED else max(config.env_steps - steps, 0)
     speed = _finetune_speed(folder)
     returns = [fact for fact in found.facts if (fact.split, fact.metric) == ("eval", "return")]
-    note = "; ".join(filter(None, (found.note, _other_settings(folder, config))))
+    doubts = "" if found.state is State.FINISHED else _doubts(folder)
+    note = "; ".join(filter(None, (found.note, _other_settings(folder, config), doubts)))
     return Row(
         run,
         found.state,
@@ -228,6 +229,23 @@ def _other_settings(folder: Path, config: FinetuneConfig | PretrainConfig) -> st
     except InputError:
         same = False
     return "" if same else "config.yaml differs from the settings as they are now"
+
+
+def _doubts(folder: Path) -> str:
+    """Return why a run may not be learning, by the last iteration that it has diagnosed (docs/diagnosing.md)."""
+    try:
+        facts = [fact for fact in _read(folder / "diagnostics.csv") if fact.split == "train"]
+    except InputError:  # no result rests on it
+        return ""
+    last = {fact.metric: fact.value for fact in facts}
+    itr = max((fact.itr for fact in facts), default=0)
+    doubts = {
+        f"{last.get('out_of_range', 0):.0%} of observations out of range": last.get("out_of_range", 0) > 0.05,
+        f"gradient norms up to {last.get('grad_norm_rl_largest', 0):.0f}": last.get("grad_norm_rl_largest", 0) > 100,
+        "the critic explains nothing": itr >= 10 and last.get("explained_variance", 1) <= 0,
+        f"{last.get('updates_taken', 1):.0%} of updates taken": 0 < last.get("updates_taken", 1) < 0.7,
+    }
+    return ", ".join(doubt for doubt, holds in doubts.items() if holds)
 
 
 def _finetune_speed(folder: Path) -> float | None:
