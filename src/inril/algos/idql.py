@@ -181,7 +181,7 @@ class IDQL(OffPolicy):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         super().load_state_dict(state)
-        self.n_critic_updates = state["n_critic_updates"]
+        self.n_critic_updates = state.get("n_critic_updates", 0)  # checkpoints of before this was counted have none
 
     def _value_backward(self, batch: Transitions) -> Info:
         with torch.no_grad():

@@ -177,7 +177,7 @@ class Finetuning:
         length = 0 if folder.state is None else self._load(folder.state)
         row = {column: getattr(cfg, column) for column in ("method", "separation", "m", "seed")}
         self.metrics = MetricsLog(folder.progress, {"task": cfg.task.id, **row}, length)
-        kept = 0 if folder.state is None else int(folder.state["diagnostics_length"])
+        kept = 0 if folder.state is None else int(folder.state.get("diagnostics_length", 0))
         self.diagnostics = MetricsLog(folder.path / "diagnostics.csv", {"task": cfg.task.id, **row}, kept)
         timing = folder.path / "timing.csv"
         kept = timing.stat().st_size if length and timing.exists() else 0
