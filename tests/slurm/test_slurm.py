@@ -136,9 +136,9 @@ def test_smoke_budget_equals_a_local_run(cluster: Cluster, tmp_path: Path) -> No
     ):
         assert here.wait() == 0, logs[1].read_text()
         assert there.wait() == 0, logs[0].read_text()
-    assert logs[0].read_text().count("has been submitted with SLURM jobid") == 5  # table and figure share one
+    assert logs[0].read_text().count("has been submitted with SLURM jobid") == 6  # table and figure share one
     folders = [path.parent.relative_to(tmp_path / "local") for path in (tmp_path / "local").rglob("metrics.csv")]
-    assert len(folders) == 3
+    assert len(folders) == 4
     for folder in folders:
         assert_same_results(cluster.results / folder, tmp_path / "local" / folder)
     assert (cluster.results / FIGURE).exists()
