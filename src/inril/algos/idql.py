@@ -153,11 +153,13 @@ class IDQL(OffPolicy):
 
     def diagnose(self) -> Info:
         """Also how much of its targets the critic explains."""
+        return {**super().diagnose(), "explained_variance": self.explained_variance()}
+
+    @torch.no_grad()
+    def explained_variance(self) -> float:
+        """Return how much the first critic explains of its targets on a part of the buffer."""
         batch = self.experience.replay.sample(self.stream("diagnose", self.n_critic_updates), _DIAGNOSED)
-        with torch.no_grad():
-            target = self._target(batch)
-            value = self.q(batch.obs, batch.chunk)[0]
-        return {**super().diagnose(), "explained_variance": explained_variance(value, target)}
+        return explained_variance(self.q(batch.obs, batch.chunk)[0], self._target(batch))
 
     def policy_state(self) -> dict[str, Tensor]:
         """The policy and the critics that choose among its chunks."""
