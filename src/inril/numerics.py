@@ -34,6 +34,9 @@ VERSIONS = {
 _PARTS = {
     "dppo_bcloss": ("dppo", "bc_loss"),
     "dppo_demoloss": ("dppo", "bc_loss"),
+    "dppo_demoloss_017": ("dppo", "bc_loss"),
+    "dppo_demoloss_150": ("dppo", "bc_loss"),
+    "dppo_demoloss_450": ("dppo", "bc_loss"),
     "dppo_il_only": ("dppo",),
     "dppo_noise": ("dppo", "noise"),
     "dppo_norm": ("dppo",),

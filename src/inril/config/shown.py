@@ -91,12 +91,17 @@ class FigureConfig(Model):
     m_values: tuple[M, ...] | None = Field(None, description="arms of this figure; null takes the chosen ones")
     columns: PositiveInt = Field(3, description="panels side by side; more go below")
     paper_m: tuple[PositiveInt, ...] = Field((), description="m of the paper's figure; panels name those they lack")
+    kind: Literal["curves", "frontier"] = later(
+        "curves", description="frontier: one point per arm, the first of two metrics against the second, at the end"
+    )
     il_level: bool = later(False, description="whether a line marks the level of imitation alone, before fine-tuning")
 
     @model_validator(mode="after")
     def _check(self) -> FigureConfig:
         if len({panel.label for panel in self.panels}) < len(self.panels):
             raise ValueError("panels with different labels")
+        if self.kind == "frontier" and len(self.metrics) != 2:
+            raise ValueError("two metrics of a frontier")
         if any(len(self.metrics_of(panel)) != len(self.metrics) for panel in self.panels):
             raise ValueError("as many metrics of a panel as of the figure")
         return self

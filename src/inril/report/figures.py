@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -30,23 +30,17 @@ from inril.config.shown import FigureSpec, PanelConfig, PlannedRun, PlotConfig, 
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS, read_csv
+from inril.report.arms import LABELS, Arm, Dashes
+from inril.report.frontier import draw_frontier
 from inril.report.levels import RL_NAME, RL_ONLY
-from inril.report.statistics import MIN_SEEDS, Array, on_common_grid, savgol, stratified_iqm
+from inril.report.statistics import MIN_SEEDS, on_common_grid, savgol, stratified_iqm
 
-Dashes = tuple[float, tuple[float, ...]] | Literal["-"]
-
-LABELS = {
-    "eval/return": "Return",
-    "eval/success": "Success rate",
-    "train/return": "Return in training",
-    "probe_train/il_loss": "IL loss",
-    "probe_holdout/il_loss": "IL loss (held out)",
-}
 FORMATS = ("pdf", "png")
 _RUN = ["method", "separation", "m", "seed"]  # what tells the runs of a panel apart
 # No dates and versions in the files: the same figure is the same bytes.
 _METADATA: dict[str, dict[Any, None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 _COLUMN_INCHES, _ROW_INCHES, _LEGEND_INCHES, _NOTE_INCHES = 3.4, 1.9, 0.8, 0.2
+_FRONTIER_INCHES = 3.4
 _NOTE_CHARACTERS = 70  # of a footnote that fits under one column
 _FACTS_CHARACTERS = 58  # of a line that fits over one panel
 _LEGEND_CHARACTERS = 24  # of labels of which two fit beside each other under one panel
@@ -67,24 +61,6 @@ _DASHED: Dashes = (0, (4, 1))
 _DOTTED: Dashes = (0, (1, 1))  # controls
 # A row whose values span more than this is drawn on a logarithmic axis.
 _LOG_SPAN = 30.0
-
-
-class Arm(NamedTuple):
-    """One line of a panel, over its seeds: RL only, one m, or a control."""
-
-    name: str
-    color: str
-    dashes: Dashes
-    label: str
-    runs: pd.DataFrame
-
-    def curves(self, metric: str) -> list[tuple[Array, Array]]:
-        """Return env steps (n,) and values (n,) of each seed."""
-        rows = self.runs[self.runs["metric"] == metric]
-        return [
-            (seed["env_steps"].to_numpy(float), seed["value"].to_numpy(float))
-            for _, seed in rows.groupby("seed", sort=True)
-        ]
 
 
 def run(spec: FigureSpec, table: Path, out: Sequence[Path]) -> None:
@@ -156,8 +132,10 @@ def _own(panel: PanelConfig, rows: pd.DataFrame) -> pd.DataFrame:
 def draw(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> Figure:
     """Draw all panels; call inside the figure's style."""
     columns = min(spec.figure.columns, len(panels))
-    blocks, rows = -(-len(panels) // columns), len(spec.figure.metrics)
-    size = (_COLUMN_INCHES * columns, (_ROW_INCHES * rows + _LEGEND_INCHES) * blocks + _NOTE_INCHES)
+    frontier = spec.figure.kind == "frontier"
+    blocks, rows = -(-len(panels) // columns), 1 if frontier else len(spec.figure.metrics)
+    height = _FRONTIER_INCHES if frontier else _ROW_INCHES * rows + _LEGEND_INCHES
+    size = (_COLUMN_INCHES * columns, height * blocks + _NOTE_INCHES)
     figure, axes = plt.subplots(rows * blocks, columns, figsize=size, squeeze=False, layout="constrained")
     for unused in axes.flat:
         unused.set_visible(False)
@@ -173,6 +151,12 @@ def draw(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> Figure:
 
 def _draw_panel(axes: Sequence[Axes], spec: FigureSpec, panel: PanelConfig, arms: Sequence[Arm], first: bool) -> None:
     """Draw one panel into its axes; the first of a row names its metrics, others where they differ."""
+    if spec.figure.kind == "frontier":
+        axes[0].set_visible(True)
+        if arms:
+            draw_frontier(axes[0], panel, spec.figure.metrics_of(panel), arms)
+        _draw_title(axes[0], spec, panel, arms)
+        return
     for ax, metric, usual in zip(axes, spec.figure.metrics_of(panel), spec.figure.metrics, strict=True):
         ax.set_visible(True)
         if first or metric != usual:
@@ -184,13 +168,17 @@ def _draw_panel(axes: Sequence[Axes], spec: FigureSpec, panel: PanelConfig, arms
         else:
             ax.set(xticks=[], yticks=[])
             ax.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color="0.5")
-    facts = fill(_facts(spec, panel, arms), _FACTS_CHARACTERS) if arms else ""
-    axes[0].annotate(facts, (0, 1), (0, 4), **_ABOVE)
-    pad = 14 + 9 * facts.count("\n")
-    axes[0].set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=pad)
+    _draw_title(axes[0], spec, panel, arms)
     if arms:
         axes[-1].set_xlabel("Environment steps")
         _draw_legend(axes[-1], arms)
+
+
+def _draw_title(ax: Axes, spec: FigureSpec, panel: PanelConfig, arms: Sequence[Arm]) -> None:
+    facts = fill(_facts(spec, panel, arms), _FACTS_CHARACTERS) if arms else ""
+    ax.annotate(facts, (0, 1), (0, 4), **_ABOVE)
+    pad = 14 + 9 * facts.count("\n")
+    ax.set_title(f"({panel.label}) {panel.title}", loc="left", fontweight="bold", pad=pad)
 
 
 def _draw_axes(ax: Axes, arms: Sequence[Arm], metric: str, smoothing: SmoothingConfig | None) -> None:
@@ -287,9 +275,11 @@ def _footnote(spec: FigureSpec, panels: Sequence[Sequence[Arm]]) -> str:
         parts.append(f"Missing: {_list_missing(missing, spec.planned)}.")
     if n_seeds == {1}:
         parts.append("One seed, no interval.")
+    elif spec.figure.kind == "frontier":
+        parts.append("Means over the last tenth of the steps; crosses: each seed, markers: their mean.")
     elif min(n_seeds) < MIN_SEEDS:
         parts.append(f"Thin: each seed, thick: mean (below {MIN_SEEDS} seeds no interval).")
-    if max(n_seeds) >= MIN_SEEDS:
+    if max(n_seeds) >= MIN_SEEDS and spec.figure.kind == "curves":
         parts.append("Line: interquartile mean, band: 95 % stratified bootstrap interval.")
     if spec.figure.il_level:
         parts.append("Grey: imitation alone (first evaluations, before any update).")
