@@ -30,7 +30,8 @@ targets() {
 
 # In the work tree itself, under a lock.
 work() {
-    echo 19 >/proc/self/autogroup || true # else nice counts for nothing against other sessions
+    # Else nice counts for nothing against other sessions.
+    { echo 19 >/proc/self/autogroup; } 2>/dev/null || true
     ps -o pgid= $$ >logs/long.group
     export PATH="$PWD/.venv/bin:$PATH"
     snakemake --unlock --config budget=long
@@ -59,6 +60,7 @@ collect() {
     done
     mkdir -p results/published
     cp -r "$TREE/results/published/long" results/published/
+    python -c 'from inril.published import adopt; print(f"{adopt()} files put into place")'
     python -m inril ledger --budget long --results "$TREE" --out results/ledger.csv
 }
 
