@@ -10,6 +10,7 @@
 # CORES=2: jobs side by side. TREE=build/long: where the work tree lies.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PATH="$PWD/.venv/bin:$PATH"
 
 CORES=${CORES:-2}
 TREE=${TREE:-build/long}
@@ -33,7 +34,6 @@ work() {
     # Else nice counts for nothing against other sessions.
     { echo 19 >/proc/self/autogroup; } 2>/dev/null || true
     ps -o pgid= $$ >logs/long.group
-    export PATH="$PWD/.venv/bin:$PATH"
     snakemake --unlock --config budget=long
     while read -r group; do
         # shellcheck disable=SC2086 # names of files, one per word
