@@ -6,6 +6,7 @@
 #   workflow/long.sh status    where every run stands
 #   workflow/long.sh stop      end; unfinished runs keep their states
 #   workflow/long.sh collect   bring here what is complete, as if it had been pulled, and renew results/ledger.csv
+#   workflow/long.sh targets   what is computed, in this order
 #
 # CORES=2: jobs side by side. TREE=build/long: where the work tree lies.
 set -euo pipefail
@@ -65,7 +66,7 @@ collect() {
 }
 
 case ${1:-} in
-    start | work | collect) "$1" ;;
+    start | work | collect | targets) "$1" ;;
     status) python -m inril status fig8 --budget long --results "$TREE" ;;
     stop) kill -TERM -- "-$(tr -d ' ' <"$TREE/logs/long.group")" ;;
     *) sed -n '/^#   /s/^# *//p' "$0" ;;
