@@ -74,10 +74,17 @@ def _cpu() -> str:
 @cache
 def _code() -> str:
     version = f"inril {inril.__version__}"
-    source = Path(__file__).resolve().parent
-    call = ["git", "-C", str(source), "describe", "--always", "--dirty", "--exclude", "*"]
-    try:
-        told = subprocess.run(call, capture_output=True, text=True, check=False)
-    except OSError:  # no git
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:  # installed, or no git
         return version
-    return version if told.returncode else f"{version}, commit {told.stdout.strip()}"
+    commit = _git("describe", "--always", "--dirty", "--exclude", "*")
+    return version if commit is None else f"{version}, commit {commit}"
+
+
+def _git(*args: str) -> str | None:
+    """Return what git says about the folder of this file; None if it refuses or is not there."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *args]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return None if told.returncode else told.stdout.strip()

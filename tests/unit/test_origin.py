@@ -1,7 +1,10 @@
 from pathlib import Path
 
+import pytest
 import torch
 
+import inril
+from inril import origin
 from inril.origin import comments, origin_here, read_origins
 
 
@@ -26,3 +29,13 @@ def test_older_runs_tell_nothing(tmp_path: Path) -> None:
     assert read_origins(path) == []
     path.write_text("task: hopper\n")
     assert read_origins(path) == []
+
+
+def test_a_copy_that_git_does_not_know_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "origin.py"
+    copy.write_text(Path(origin.__file__).read_text())
+    monkeypatch.setattr(origin, "__file__", str(copy))
+    origin._code.cache_clear()
+    assert origin._code() == f"inril {inril.__version__}"
+    monkeypatch.undo()
+    origin._code.cache_clear()
