@@ -4,8 +4,8 @@
 
 Of the pre-trained diffusion policy of seed 0 at the `workstation` budget (published; `dvc pull`): share of observations
 with a normalised dimension beyond 3, the largest, the dimension that it is of and that dimension's range in the
-demonstrations; the success of equal episodes as they are and bounded at 3; and, where actions are positions (furniture),
-by how much a residual of 1 at the reference's scale of 0.1 moves the hand, axis by axis.
+demonstrations; the success of equal episodes as they are and bounded at 3; and, where actions are positions
+(furniture), by how much a residual of 1 at the reference's scale of 0.1 moves the hand, axis by axis.
 """
 
 from __future__ import annotations
