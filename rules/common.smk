@@ -1,5 +1,6 @@
 """What all phases share: the checked settings, the layout of results and the targets of a figure."""
 
+import os
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -38,8 +39,8 @@ except InputError as error:
 EXECUTION = PROJECT.root.execution
 THREADS = max(PROJECT.root.torch_threads, EXECUTION.sim_threads)
 GPUS = int(EXECUTION.device == "cuda")
-# <budget>/<figure>.csv, a part of the repository. Among the resources as well, since paths are the machine's.
-PUBLISHED = Path(BASE, "published", "tables")
+# <budget>/<figure>.csv, a part of the repository. Among the resources as well, since it depends on where this works.
+PUBLISHED = Path(os.path.relpath(Path(BASE, "published", "tables")))
 
 
 wildcard_constraints:
