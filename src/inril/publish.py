@@ -86,11 +86,12 @@ def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: floa
     for stage in new:
         stage.folder.mkdir(parents=True, exist_ok=True)
     size_mb = check_size(limit_mb)
-    _dvc("commit", "--force", *[stage.name for stage in [*stages, *new]])
+    names = [stage.name for stage in [*stages, *new]]
+    _dvc("commit", "--force", *names)
     _dvc("push", "--remote", REMOTE)
     # What no stage names any longer would stay in the repository's checkout for good.
     _dvc("gc", "--workspace", "--cloud", "--remote", REMOTE, "--force")
-    _dvc("status", "--quiet")
+    _dvc("status", "--quiet", *names)  # others may wait for a publication of their own
     _check_store()
     print(f"published {'; '.join(coverage(budget, figures) for budget in budgets)}; {size_mb:.1f} of {limit_mb:g} MB")
     print(f"To share it: git add dvc.lock {STORE} && git commit")
