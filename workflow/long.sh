@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The runs of budget `long`, two CPU-days, in a work tree of their own: at the commit that workflow/long.commit names, with
-# an environment of its own, so that nothing that is edited or tested here reaches them.
+# The runs of budget `long`, a day on two cores, in a work tree of their own: at the commit that workflow/long.commit
+# names, with an environment of its own, so that nothing that is edited or tested here reaches them.
 #
 #   workflow/long.sh start     go on in the background from whatever is left: the first time, after a kill, after a reboot
 #   workflow/long.sh status    where every run stands

@@ -237,8 +237,9 @@ def _premise(pretraining: Mapping[int, curves.Curve]) -> Iterator[Finding]:
 
 
 def _last_change(curve: curves.Curve) -> float:
-    before = curve.values[curve.steps <= 0.9 * curve.steps[-1]]
-    return float(curve.values[-1] / before[-1] - 1)
+    """Return the relative change over the last tenth; 0 of a pre-training that was checked but once."""
+    before = np.flatnonzero(curve.steps <= 0.9 * curve.steps[-1])
+    return float(curve.values[-1] / curve.values[before[-1] if len(before) else -1] - 1)
 
 
 def _lower_than_alone(setting: Setting) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_up import LONG, POINTS, SEEDS, arm, bent, curve, deciding, examine, line
 
+from inril.report.curves import Curve
 from inril.report.findings import Arm
 
 MS = ("2", "3", "5", "10", "15", "20", "30")
@@ -146,6 +147,9 @@ def test_what_the_premise_is_built_on_is_shown() -> None:
     (premise,) = (f for f in examine(sweep(equal(3000), steady()), pretraining=losses) if f.claim == "C13" and not f.m)
     assert premise.verdict == ""
     assert -0.02 < premise.estimate < 0
+    once = {seed: Curve(np.array([2500.0]), np.array([0.3])) for seed in SEEDS}
+    (premise,) = (f for f in examine(sweep(equal(3000), steady()), pretraining=once) if f.claim == "C13" and not f.m)
+    assert premise.estimate == 0
 
 
 def test_one_mean_by_hand() -> None:
