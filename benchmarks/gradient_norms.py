@@ -3,10 +3,10 @@
     python -m benchmarks.gradient_norms peg_in_hole_low lift
 
 Two iterations of fine-tuning, RL only, of the pre-trained diffusion policy of seed 0 at the `workstation` budget
-(published; `dvc pull`), once with observations as they come and once bounded as the task says: residual PPO on furniture,
-IDQL on Robomimic, settings of that budget but for fewer environments and no warm-up of the critic, so that the actor
-learns from the start. Printed from `diagnostics.csv` of the second iteration: share of observations beyond 3, and median
-and largest norm of the actor's gradient before it is clipped. The demonstrations must be there:
+(published; `dvc pull`), once with observations as they come and once bounded as the task says: residual PPO on
+furniture, IDQL on Robomimic, settings of that budget but for fewer environments and no warm-up of the critic, so that
+the actor learns from the start. Printed from `diagnostics.csv` of the second iteration: share of observations beyond 3,
+and median and largest norm of the actor's gradient before it is clipped. The demonstrations must be there:
 
     snakemake --cores 2 results/workstation/demos/peg_in_hole_low/generated.hdf5 --config budget=workstation
 """

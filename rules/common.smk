@@ -12,7 +12,13 @@ from inril.config.base import PolicyName, Separation
 from inril.config.runs import ExpertJob
 from inril.config.shown import FigureSpec, PlannedRun
 from inril.errors import InputError
-from inril.numerics import demos_versions, finetune_versions, versions
+from inril.numerics import (
+    demos_versions,
+    evaluation_versions,
+    finetune_versions,
+    pretrain_versions,
+    versions,
+)
 from inril.project import Project
 
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))

@@ -23,7 +23,7 @@ rule demos:
         runtime=60,
     params:
         config=lambda w: demos_config(w).model_dump_json(),
-        numerics=lambda w: demos_versions(demos_config(w).task.suite, w.source),
+        numerics=lambda w: demos_versions(project(w.budget).suite(w.task), w.source),
         expert=lambda w: trained_expert_digest(demos_config(w)),
     shell:
         "python -m inril demos --config {params.config:q} --out {output:q} "

@@ -30,7 +30,9 @@ rule film:
         runtime=60,
     params:
         config=lambda w: project(w.budget).film(w.film).model_dump_json(),
-        numerics=versions("evaluate"),
+        numerics=lambda w: evaluation_versions(
+            project(w.budget).suite(project(w.budget).film_run(w.film).task)
+        ),
     shell:
         "python -m inril film --config {params.config:q} --policy {input:q} --out {output.pdf:q} --gif {output.gif:q} "
         "--device {resources.device} --sim-threads {resources.sim_threads} &> {log:q}"

@@ -40,7 +40,7 @@ rule pretrain:
         config=lambda w: project(w.budget)
         .pretrain(w.task, w.policy, int(w.seed))
         .model_dump_json(),
-        numerics=versions("pretrain", "evaluate"),
+        numerics=lambda w: pretrain_versions(project(w.budget).suite(w.task)),
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril pretrain --config {params.config:q} --demos {input.demos:q} "

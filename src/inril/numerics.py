@@ -12,6 +12,7 @@ VERSIONS = {
     "demos": 1,
     "demonstrator": 2,
     "scripted": 1,
+    "furniture": 2,
     "pretrain": 1,
     "evaluate": 1,
     "finetune": 1,
@@ -59,10 +60,26 @@ def demos_versions(suite: str, source: str) -> dict[str, int]:
     """Return the versions of what demonstrations of a suite's task from a source are made with."""
     if source != "generated":
         return versions("demos")
-    return versions("demos", "scripted" if suite in SCRIPTED else "demonstrator")
+    return versions("demos", "scripted" if suite in SCRIPTED else "demonstrator", *_simulator(suite))
 
 
-def finetune_versions(method: str, separation: str, m: str | int) -> dict[str, int]:
+def evaluation_versions(suite: str) -> dict[str, int]:
+    """Return the versions of what episodes in a suite are computed with."""
+    return versions("evaluate", *_simulator(suite))
+
+
+def pretrain_versions(suite: str) -> dict[str, int]:
+    """Return the versions of what a pre-training run in a suite computes with."""
+    return versions("pretrain", "evaluate", *_simulator(suite))
+
+
+def finetune_versions(suite: str, method: str, separation: str, m: str | int) -> dict[str, int]:
     """Return the versions of what a fine-tuning run computes with; RL only separates nothing."""
     interleaving = () if m == "inf" else (separation,)
-    return versions("finetune", "evaluate", *_PARTS.get(method, (method,)), *interleaving)
+    parts = (*_PARTS.get(method, (method,)), *interleaving, *_simulator(suite))
+    return versions("finetune", "evaluate", *parts)
+
+
+def _simulator(suite: str) -> tuple[str, ...]:
+    """Return the part that is a suite's simulator, where it is our own model and not one that others fix."""
+    return ("furniture",) if suite == "furniture" else ()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, get_args
 
 from inril import paths
 from inril.config.algos import DPPOConfig, ResidualPPOConfig
-from inril.config.base import COMPUTE, SOURCES, DemoSource, M, Method, PolicyName, Separation
+from inril.config.base import COMPUTE, SOURCES, DemoSource, M, Method, PolicyName, Separation, Suite
 from inril.config.policy import DiffusionConfig
 from inril.config.root import Axes, RootConfig
 from inril.config.runs import DemosConfig, ExpertConfig, FinetuneConfig, PretrainConfig, separations
@@ -154,6 +154,11 @@ class Project:
             for row in shown.rows
         )
         return ComparisonSpec(name=name, columns=shown.columns, rows=tuple(rows), note=shown.note)
+
+    def suite(self, task: str) -> Suite:
+        """Return the suite that a task's file names."""
+        found: Suite = self._read("tasks", task)[1]["task"].get("suite")
+        return found
 
     def film(self, name: str) -> FilmSpec:
         """Return what a film takes besides its policy.
@@ -386,8 +391,7 @@ class Project:
         return {"torch_threads": self.root.torch_threads}
 
     def _sources(self, task: str) -> tuple[DemoSource, ...]:
-        suite = self._read("tasks", task)[1]["task"].get("suite")
-        return SOURCES.get(suite, get_args(DemoSource))
+        return SOURCES.get(self.suite(task), get_args(DemoSource))
 
     def _of_budget(self, task: str, *section: str) -> list[Layer]:
         return [self._part(self.budget, *section), self._part(self.budget, "tasks", task, *section)]

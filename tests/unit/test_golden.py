@@ -31,8 +31,10 @@ from inril.data.chunks import split_demos
 from inril.data.demo_file import Demos, Episode, write_demos
 from inril.data.generate import Expert, roll_out
 from inril.data.rewarded_demos import read_rewarded_demos
-from inril.data.scripted.attempt import Recipe, attempt
+from inril.data.scripted.attempt import EXPERTS, Recipe, attempt
+from inril.data.scripted.operator import Operator
 from inril.envs import make
+from inril.envs.furniture.scene import make_furniture_scene
 from inril.envs.scene import make_scene
 from inril.evaluate import evaluate
 from inril.interleave.phase import Phase
@@ -211,6 +213,22 @@ def of_scripted() -> Values:
     values: Values = {"n_steps": float(result.n_steps)}
     for name, array in (("obs", result.episode.obs), ("action", result.episode.action)):
         values[f"sum_abs_{name}"] = float(np.abs(array[:20]).sum(dtype=np.float64))
+    return values
+
+
+def of_furniture() -> Values:
+    """A table's top taken by a scripted hand and set down; contacts amplify rounding later, in the screw."""
+    scene = make_furniture_scene("one_leg_low")
+    scene.reset(np.random.default_rng(0))
+    values: Values = {}
+    operator = Operator("better", 0.0, np.random.default_rng(1))
+    for i, action in enumerate(EXPERTS["one_leg_low"].demonstrate(scene, operator)):
+        scene.step(action)
+        if i in (20, 60, 100):
+            values |= {f"sum_abs_{name}_{i}": float(np.abs(scene.part_pos(name)).sum()) for name in ("top", "leg4")}
+            values[f"sum_abs_hand_{i}"] = float(np.abs(scene.hand_pos).sum())
+        if i == 100:
+            break
     return values
 
 
@@ -410,6 +428,7 @@ COMPUTE: dict[str, Callable[[], Values]] = {
     "dipo": lambda: of_off_policy("dipo"),
     "awr": lambda: of_off_policy("awr"),
     "scripted": of_scripted,
+    "furniture": of_furniture,
     "ppo_gaussian": lambda: of_algorithm("ppo_gaussian"),
     "residual_ppo": lambda: of_algorithm("residual_ppo"),
     "noise": of_noise,

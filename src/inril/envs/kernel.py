@@ -63,7 +63,7 @@ _mj_reset_data = mujoco_function("mj_resetData", types.uintp, types.uintp)
 
 _STATE_ARRAYS = ("qpos", "qvel", "ctrl", "eq_active", "mocap_pos")
 _COMPUTED_ARRAYS = ("qM", "qfrc_bias", "xpos", "xquat", "xmat", "site_xpos", "site_xmat", "geom_xpos", "geom_xmat")
-_MODEL_ARRAYS = ("body_pos", "body_quat", "geom_contype", "geom_conaffinity")
+_MODEL_ARRAYS = ("body_pos", "body_quat", "body_gravcomp", "geom_contype", "geom_conaffinity")
 _COUNTS = ("nq", "nv", "nu", "nbody", "nsite", "ngeom", "neq", "nmocap")
 
 SIMULATOR_DTYPE = np.dtype(

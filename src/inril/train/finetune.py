@@ -81,7 +81,7 @@ def run(
     inputs = {
         "demos": read_provenance(demos)["content_sha256"],
         "policy": file_digest(policy),
-        **finetune_versions(cfg.method, cfg.separation, cfg.m),
+        **finetune_versions(cfg.task.suite, cfg.method, cfg.separation, cfg.m),
     }
     with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder:
         algorithm = make_algorithm(cfg, pretrained, split, rewarded_demos_of(cfg, demos, pretrained))

@@ -19,7 +19,7 @@ from inril.device import resolve
 from inril.errors import InputError
 from inril.evaluate import Evaluation, acting, evaluate
 from inril.metrics import MetricsLog
-from inril.numerics import versions
+from inril.numerics import pretrain_versions
 from inril.origin import origin_here
 from inril.policies.ema import update_ema
 from inril.policies.files import ChunkedPolicy, PolicySpec, save_policy
@@ -60,7 +60,7 @@ def run(
         range_floor=cfg.range_floor,
         clip=cfg.clip,
     )
-    inputs = {"demos": read_provenance(demos)["content_sha256"], **versions("pretrain", "evaluate")}
+    inputs = {"demos": read_provenance(demos)["content_sha256"], **pretrain_versions(cfg.task.suite)}
     with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder:
         cloning = Cloning(cfg, data, execution)
         length = 0

@@ -15,8 +15,9 @@ from gymnasium.utils.env_checker import check_env
 
 import inril.envs
 from inril.envs.furniture.model import FENCE_FRONT
+from inril.envs.furniture.rest import wake
 from inril.envs.furniture.rotations import about, aligning, quat_of, rotation_by, rotation_of
-from inril.envs.furniture.rules import TAG_X_M
+from inril.envs.furniture.rules import TAG_X_M, progress_of
 from inril.envs.furniture.scene import FurnitureScene, make_furniture_scene
 from inril.envs.furniture.screws import PITCH_M, is_assembled
 from inril.envs.furniture.suite import Furniture
@@ -36,9 +37,23 @@ def hand_at(pos: FloatArray, rot: FloatArray = DOWN, grip: float = -1.0) -> Floa
     return np.concatenate([pos, rot[:2].ravel(), [grip]])
 
 
+def wake_all(scene: FurnitureScene) -> None:
+    """Wake the parts, as whoever moves them by hand has to."""
+    suite = scene.suite
+    for part in range(len(suite.task.furniture.parts)):
+        wake(suite.simulators[0], suite.shared.rules, progress_of(suite.progress, 0), part)
+
+
+def asleep(scene: FurnitureScene) -> list[str]:
+    """Return the parts that have no weight."""
+    model = scene.suite.models[0]
+    return [part.name for part in scene.suite.task.furniture.parts if model.body_gravcomp[model.body(part.name).id]]
+
+
 def put(scene: FurnitureScene, part: str, pos: FloatArray, rot: FloatArray) -> None:
     """Put a part somewhere, at rest."""
     model, data = scene.suite.models[0], scene.suite.data[0]
+    wake_all(scene)
     joint = model.joint(part)
     first, dof = joint.qposadr[0], joint.dofadr[0]
     data.qpos[first : first + 3], data.qpos[first + 3 : first + 7] = pos, quat_of(rot)
@@ -266,6 +281,88 @@ def test_with_little_to_turn_a_stem_enters_a_whole_turn_higher(one_leg: Furnitur
     push(one_leg, 3)
     assert one_leg.suite.progress.entry_rad[0, 0] == pytest.approx(0.5 + 2 * np.pi, abs=0.05)
     assert one_leg.screw(0).height_m == pytest.approx(PITCH_M * (1 + 0.5 / (2 * np.pi)), abs=3e-4)
+
+
+def poses(scene: FurnitureScene) -> FloatArray:
+    """Return positions and rotations of all parts (parts, 12)."""
+    parts = [part.name for part in scene.suite.task.furniture.parts]
+    return np.array([np.concatenate([scene.part_pos(name), scene.part_rot(name).ravel()]) for name in parts])
+
+
+@pytest.mark.parametrize("task_id", FURNITURE_TASKS)
+def test_parts_that_lie_still_fall_asleep_where_they_are(task_id: str) -> None:
+    scene = make_furniture_scene(task_id)
+    scene.reset(np.random.default_rng(2))
+    stay = hand_at(scene.hand_pos, scene.hand_rot)
+    settled = poses(scene)
+    for _ in range(4):
+        scene.step(stay)
+    assert asleep(scene) == [part.name for part in scene.suite.task.furniture.parts]
+    assert scene.suite.data[0].ncon == 0
+    fallen_asleep = poses(scene)
+    np.testing.assert_allclose(fallen_asleep, settled, atol=1e-5)
+    for _ in range(20):
+        scene.step(stay)
+    np.testing.assert_array_equal(poses(scene), fallen_asleep)
+
+
+def pushed(scene: FurnitureScene, sleeping: bool) -> FloatArray:
+    """Push the top of a table with the closed hand; returns the parts' poses (parts, 12) when it has stopped."""
+    scene.reset(np.random.default_rng(2))
+    for action in range(45):
+        if not sleeping:
+            wake_all(scene)
+        start = scene.part_pos("top") + np.array([-0.12, 0.0, 0.02])
+        height = 0.2 if action < 8 else 0.03
+        along = min(max(action - 16, 0), 16) * 0.004
+        if action == 0:
+            before = start
+        scene.step(hand_at(np.array([before[0] + along, before[1], height]), grip=1.0))
+    return poses(scene)
+
+
+def test_a_sleeper_is_pushed_as_if_it_had_never_slept() -> None:
+    scene = make_furniture_scene("one_leg_low")
+    woken, never_slept = pushed(scene, sleeping=True), pushed(scene, sleeping=False)
+    names = [part.name for part in scene.suite.task.furniture.parts]
+    scene.reset(np.random.default_rng(2))
+    moved = np.linalg.norm((woken - poses(scene))[:, :3], axis=1)
+    assert moved[names.index("top")] > 0.01
+    np.testing.assert_allclose(woken, never_slept, atol=1e-3)
+
+
+def test_what_falls_on_a_sleeper_wakes_it(one_leg: FurnitureScene) -> None:
+    for _ in range(4):
+        one_leg.step(hand_at(ASIDE))
+    assert "top" in asleep(one_leg)
+    model, data = one_leg.suite.models[0], one_leg.suite.data[0]
+    first = model.joint("leg4").qposadr[0]
+    progress = progress_of(one_leg.suite.progress, 0)
+    wake(one_leg.suite.simulators[0], one_leg.suite.shared.rules, progress, 4)
+    data.qpos[first : first + 3] = one_leg.part_pos("top") + np.array([0.0, 0.0, 0.05])
+    one_leg.step(hand_at(ASIDE))
+    assert asleep(one_leg) == ["leg1", "leg2", "leg3"]
+
+
+def test_sleepers_survive_saving() -> None:
+    suite = Furniture(furniture_task("round_table_low"), 1)
+    env, scene = inril.envs.BatchedSimulator(suite, 1), FurnitureScene(suite)
+    other = Furniture(furniture_task("round_table_low"), 1)
+    again = inril.envs.BatchedSimulator(other, 1)
+    action = hand_at(ASIDE)[None, None]
+    try:
+        env.reset(0)
+        for _ in range(5):
+            env.step_chunk(action)
+        assert asleep(scene)
+        again.reset(1)  # its parts are awake
+        again.set_state(env.get_state())
+        assert asleep(FurnitureScene(other)) == asleep(scene)
+        for _ in range(5):
+            np.testing.assert_array_equal(env.step_chunk(action).obs, again.step_chunk(action).obs)
+    finally:
+        env.close()
+        again.close()
 
 
 def test_hand_goes_where_an_action_says() -> None:

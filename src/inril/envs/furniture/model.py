@@ -14,12 +14,12 @@ import mujoco
 import numpy as np
 
 from inril.envs.furniture.panda import FINGERS, GRIP_SITE, add_panda
-from inril.envs.furniture.records import FurnitureRules
+from inril.envs.furniture.records import MOVED, UNMOVED, FurnitureRules
 from inril.envs.furniture.rotations import quat_of
 from inril.envs.furniture.screws import PITCH_M
 from inril.envs.furniture.shapes import Shape, Touch
 from inril.envs.furniture.task import FurnitureTask, Pair, Part, Seat
-from inril.types import FloatArray
+from inril.types import FloatArray, IntArray
 
 TIMESTEP_S = 0.004
 CONTROL_DT_S = 0.1
@@ -69,7 +69,7 @@ def furniture_model(task: FurnitureTask) -> FurnitureModel:
     spec.option.timestep = TIMESTEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    spec.option.impratio = 10
+    spec.option.impratio = 3
     spec.option.iterations = 30
     _add_surroundings(spec)
     add_panda(spec, furniture.opening_m, _SOLREF)
@@ -109,7 +109,7 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
     for half, (center_x, center_y) in bars:
         fence.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX, size=half, pos=[center_x, center_y, half_height],
-            contype=int(Touch.PARTS), conaffinity=int(Touch.PARTS | Touch.HAND), friction=[0.15, *_TORSION_FRICTION],
+            contype=int(Touch.FENCE), conaffinity=int(Touch.HAND), friction=[0.15, *_TORSION_FRICTION],
             solref=_SOLREF, rgba=[0.35, 0.36, 0.4, 1],
         )  # fmt: skip
 
@@ -134,10 +134,8 @@ def _add_shape(body: mujoco.MjsBody, part: Part, shape: Shape, mass_kg: float, f
 
 
 def _contact_dim(shape: Shape) -> int:
-    """Return the number of dimensions in which contacts resist: a base rests on four, which need no torsion."""
-    if shape.rolls:
-        return 6
-    return 3 if shape.touches == Touch.TABLE else 4
+    """Return the number of dimensions in which contacts resist: flat faces meet in several, which need no torsion."""
+    return 6 if shape.rolls else 3
 
 
 def _add_screw(spec: mujoco.MjSpec, base: mujoco.MjsBody, male: Part, pair: Pair) -> None:
@@ -206,6 +204,10 @@ def _rules(task: FurnitureTask, model: mujoco.MjModel) -> FurnitureRules:
         finger_qpos=np.array([model.joint(name).qposadr[0] for name in FINGERS], dtype=np.int64),
         part_body=np.array([model.body(name).id for name in parts], dtype=np.int64),
         part_dof=np.array([model.joint(name).dofadr[0] for name in parts], dtype=np.int64),
+        geom_part=_geom_parts(model, list(parts)),
+        geom_conaffinity=np.array(model.geom_conaffinity),
+        base_part=np.array([list(parts).index(pair.base) for pair in pairs], dtype=np.int64),
+        male_part=np.array([list(parts).index(pair.part) for pair in pairs], dtype=np.int64),
         base_body=np.array([model.body(pair.base).id for pair in pairs], dtype=np.int64),
         male_body=np.array([model.body(pair.part).id for pair in pairs], dtype=np.int64),
         n_seats=np.array([len(pair.seats) for pair in pairs], dtype=np.int64),
@@ -226,3 +228,12 @@ def _rules(task: FurnitureTask, model: mujoco.MjModel) -> FurnitureRules:
         turn_dof=dof["turn"],
         fence_front=np.array(FENCE_FRONT),
     )
+
+
+def _geom_parts(model: mujoco.MjModel, parts: list[str]) -> IntArray:
+    """Return the part (geoms,) that each shape belongs to."""
+    of_body = np.full(model.nbody, MOVED, dtype=np.int64)
+    of_body[[0, model.body(FENCE).id]] = UNMOVED
+    of_body[[model.body(name).id for name in parts]] = np.arange(len(parts))
+    of_geom: IntArray = of_body[model.geom_bodyid]
+    return of_geom

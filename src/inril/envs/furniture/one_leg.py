@@ -24,14 +24,15 @@ def _top() -> list[Shape]:
     borders = [(-_TOP_HALF, -high), (-low, low), (high, _TOP_HALF)]
     windows = [(-high, -low), (low, high)]
     whole = (-_TOP_HALF, _TOP_HALF)
-    shapes = [box(x, whole, _TOP_Z) for x in borders]
-    shapes += [box(x, y, _TOP_Z) for x in windows for y in borders]
+    inner = Touch.PARTS | Touch.HAND  # fence and table touch the outline alone
+    shapes = [box(x, whole, _TOP_Z, inner) for x in borders]
+    shapes += [box(x, y, _TOP_Z, inner) for x in windows for y in borders]
     socket = [
-        *ring(_SOCKET_RADIUS, _SOCKET_WALL, (_HOLE_FLOOR, _TOP_Z[1])),
-        square(2 * _SOCKET_WALL, (-0.0135, _HOLE_FLOOR)),
+        *ring(_SOCKET_RADIUS, _SOCKET_WALL, (_HOLE_FLOOR, _TOP_Z[1]), touches=inner),
+        square(2 * _SOCKET_WALL, (-0.0135, _HOLE_FLOOR), inner),
     ]
     shapes += [moved(shape, x, y) for x in (-_HOLE, _HOLE) for y in (-_HOLE, _HOLE) for shape in socket]
-    return [*shapes, square(2 * _TOP_HALF, _TOP_Z, Touch.TABLE, hollow=True)]
+    return [*shapes, square(2 * _TOP_HALF, _TOP_Z, Touch.TABLE | Touch.FENCE, hollow=True)]
 
 
 def _leg() -> list[Shape]:

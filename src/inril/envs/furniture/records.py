@@ -9,6 +9,11 @@ import numpy.typing as npt
 
 from inril.types import BoolArray, FloatArray, IntArray
 
+UNMOVED = -1
+"""In place of a part: table and fence, which never move."""
+MOVED = -2
+"""In place of a part: the robot."""
+
 
 class FurnitureRules(NamedTuple):
     """What compiled code knows of a task with P pairs, at most N seats each; ids are -1 where nothing is screwed.
@@ -19,6 +24,10 @@ class FurnitureRules(NamedTuple):
         finger_qpos: (2,) addresses of the fingers' positions.
         part_body: (parts,) bodies in the order of the observation.
         part_dof: (parts,) first address of their velocities, three linear ones and three angular ones.
+        geom_part: (geoms,) part that a shape belongs to; UNMOVED, MOVED.
+        geom_conaffinity: (geoms,) contact bits of shapes.
+        base_part: (P,) part with the seats.
+        male_part: (P,) part that belongs there.
         base_body: (P,) body with the seats.
         male_body: (P,) body that belongs there.
         n_seats: (P,) seats of each pair.
@@ -45,6 +54,10 @@ class FurnitureRules(NamedTuple):
     finger_qpos: IntArray
     part_body: IntArray
     part_dof: IntArray
+    geom_part: IntArray
+    geom_conaffinity: npt.NDArray[np.int32]
+    base_part: IntArray
+    male_part: IntArray
     base_body: IntArray
     male_body: IntArray
     n_seats: IntArray
@@ -74,9 +87,11 @@ class Progress(NamedTuple):
         assembled: (P,) 1 for each pair that has been rewarded.
         seat: (P,) seat whose thread the stem is in.
         entry_rad: (P,) turn at which it entered; 0: it has not, -1: it was turned out and not lifted yet.
+        still: (parts,) actions that a part has lain still for, up to those after which it sleeps.
     """
 
     grip: FloatArray
     assembled: FloatArray
     seat: FloatArray
     entry_rad: FloatArray
+    still: FloatArray

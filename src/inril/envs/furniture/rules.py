@@ -16,6 +16,7 @@ from numba import types
 
 from inril.envs.furniture.panda import ARM_JOINTS, GRIP_FORCE_N
 from inril.envs.furniture.records import FurnitureRules, Progress
+from inril.envs.furniture.rest import fit_rest, hold_sleepers, lay_to_rest, wake, wake_touched
 from inril.envs.furniture.screws import fit_screw, hold_free_carriers, is_assembled, turn_screws
 from inril.envs.furniture.task import ACTION, POSE_OBS, ROBOT_OBS
 from inril.envs.kernel import Simulator, compiled, float_view, has_diverged, mujoco_function, restart
@@ -130,8 +131,11 @@ def control_step(simulator: Simulator, rules: FurnitureRules, progress: Progress
         _mj_step2(simulator.model, simulator.data)
         _limit_speed(simulator, rules)
         hold_free_carriers(simulator, rules, progress)
+        hold_sleepers(simulator, rules, progress)
         _mj_step1(simulator.model, simulator.data)
         turn_screws(simulator, rules, progress)
+        wake_touched(simulator, rules, progress)
+    lay_to_rest(simulator, rules, progress)
 
 
 @compiled
@@ -169,6 +173,12 @@ def _write_in_tag_frame(position: FloatArray, quat: FloatArray, out: FloatArray)
 
 
 @compiled
+def progress_of(progress: Progress, e: int) -> Progress:
+    """View what one environment remembers."""
+    return Progress(progress.grip[e], progress.assembled[e], progress.seat[e], progress.entry_rad[e], progress.still[e])
+
+
+@compiled
 def step_chunk(
     simulators: npt.NDArray[np.void],
     rules: FurnitureRules,
@@ -192,7 +202,7 @@ def step_chunk(
     """
     for e in range(simulators.size):
         simulator = simulators[e]
-        own = Progress(progress.grip[e], progress.assembled[e], progress.seat[e], progress.entry_rad[e])
+        own = progress_of(progress, e)
         for t in range(action_chunk.shape[1]):
             control_step(simulator, rules, own, action_chunk[e, t])
             n_steps[e] += 1
@@ -213,9 +223,18 @@ def step_chunk(
 
 @compiled
 def restart_episode(
-    simulator: Simulator, rules: FurnitureRules, qpos: FloatArray, fence: FloatArray, settle_steps: int, obs: FloatArray
+    simulator: Simulator,
+    rules: FurnitureRules,
+    progress: Progress,
+    qpos: FloatArray,
+    fence: FloatArray,
+    settle_steps: int,
+    obs: FloatArray,
 ) -> None:
     """Restart an environment, the hand open, let parts settle while the arm keeps its posture, and write obs (Do,)."""
+    progress.grip[:], progress.assembled[:], progress.seat[:], progress.entry_rad[:] = -1.0, 0.0, -1.0, 0.0
+    for part in range(rules.part_body.size):
+        wake(simulator, rules, progress, part)
     for pair in range(rules.stem_geom.size):
         if rules.stem_geom[pair] >= 0:
             fit_screw(simulator, rules, pair, -1)
@@ -235,8 +254,11 @@ def restart_episode(
 def observe_all(simulators: npt.NDArray[np.void], rules: FurnitureRules, progress: Progress, obs: FloatArray) -> None:
     """Fit every environment's screws as remembered, compute what follows from the state, and write obs (E, Do)."""
     for e in range(simulators.size):
+        own = progress_of(progress, e)
+        for part in range(rules.part_body.size):
+            fit_rest(simulators[e], rules, own, part)
         for pair in range(rules.stem_geom.size):
             if rules.stem_geom[pair] >= 0:
-                fit_screw(simulators[e], rules, pair, int(progress.seat[e, pair]))
+                fit_screw(simulators[e], rules, pair, int(own.seat[pair]))
         _mj_step1(simulators[e].model, simulators[e].data)
         _observe(simulators[e], rules, obs[e])

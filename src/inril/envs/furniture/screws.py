@@ -10,6 +10,7 @@ import numpy as np
 from numba import types
 
 from inril.envs.furniture.records import FurnitureRules, Progress
+from inril.envs.furniture.rest import wake
 from inril.envs.kernel import Simulator, byte_view, compiled, float_view, int_view, mujoco_function
 from inril.types import FloatArray
 
@@ -26,6 +27,8 @@ _LOWEST_M = -0.002
 _EXIT_RAD = 0.35
 _LIFTED_M = 0.002
 _NOT_ENGAGED, _LET_GO = 0.0, -1.0
+# Farther from its seat no stem can be in the thread: the tolerance beside the axis, and the highest entry or lift.
+_REACH_M = np.hypot(_ENTRY_LATERAL_M, PITCH_M * (1 + _LEAST_TURN_RAD / (2 * np.pi)) + _LIFTED_M)
 
 _ASSEMBLED_M = 0.005  # per axis
 _ASSEMBLED_COSINE = 0.94  # of each axis
@@ -101,10 +104,26 @@ def fit_screw(simulator: Simulator, rules: FurnitureRules, pair: int, seat: int)
 
 
 @compiled
+def _is_far(simulator: Simulator, rules: FurnitureRules, pair: int, seat: int) -> bool:
+    """Tell whether a stem cannot be in a thread, at a fraction of what its pose costs."""
+    base, part = rules.base_body[pair], rules.male_body[pair]
+    xpos, xmat = float_view(simulator.xpos, 3 * simulator.nbody), float_view(simulator.xmat, 9 * simulator.nbody)
+    squared = 0.0
+    for i in range(3):
+        offset = -rules.seat_pos[pair, seat, i]
+        for k in range(3):
+            offset += xmat[9 * base + 3 * k + i] * (xpos[3 * part + k] - xpos[3 * base + k])
+        squared += offset**2
+    return bool(squared > _REACH_M**2)
+
+
+@compiled
 def _enter(simulator: Simulator, rules: FurnitureRules, pair: int, progress: Progress) -> bool:
     """Let a free stem enter a thread if it is there; tells whether it has."""
     waits = progress.entry_rad[pair] == _LET_GO
     for seat in range(rules.n_seats[pair]):
+        if _is_far(simulator, rules, pair, seat):
+            continue
         lateral, height, cosine, turn = screw_pose(simulator, rules, pair, seat)
         if lateral > _ENTRY_LATERAL_M or cosine < _ENTRY_COSINE or height < _LOWEST_M:
             continue
@@ -119,6 +138,8 @@ def _enter(simulator: Simulator, rules: FurnitureRules, pair: int, progress: Pro
             qpos[rules.slide_qpos[pair]] = PITCH_M * turn / (2 * np.pi)
             qpos[rules.turn_qpos[pair]] = turn
             qvel[rules.slide_dof[pair]] = qvel[rules.turn_dof[pair]] = 0.0
+            wake(simulator, rules, progress, rules.base_part[pair])
+            wake(simulator, rules, progress, rules.male_part[pair])
             fit_screw(simulator, rules, pair, seat)
             progress.seat[pair], progress.entry_rad[pair] = seat, turn
             return True

@@ -25,9 +25,10 @@ class Touch(IntFlag):
     PARTS = 1
     HAND = 2
     TABLE = 4
+    FENCE = 8
 
 
-SOLID = Touch.PARTS | Touch.HAND
+SOLID = Touch.PARTS | Touch.HAND | Touch.FENCE
 """What most shapes touch: a part lies on the table with few of its shapes."""
 
 

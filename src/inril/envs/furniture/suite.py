@@ -13,7 +13,7 @@ from inril.envs.furniture.model import CAMERA, FENCE, TIMESTEP_S, furniture_mode
 from inril.envs.furniture.panda import FINGERS, START_RAD
 from inril.envs.furniture.records import Progress
 from inril.envs.furniture.rotations import about, quat_of
-from inril.envs.furniture.rules import observe_all, restart_episode, step_chunk
+from inril.envs.furniture.rules import observe_all, progress_of, restart_episode, step_chunk
 from inril.envs.furniture.task import ACTION, FurnitureTask
 from inril.envs.kernel import simulator_table
 from inril.types import ChunkStep, FloatArray, IntArray
@@ -55,6 +55,7 @@ class Furniture:
             assembled=np.zeros((n_envs, n_pairs)),
             seat=np.zeros((n_envs, n_pairs)),
             entry_rad=np.zeros((n_envs, n_pairs)),
+            still=np.zeros((n_envs, len(task.furniture.parts))),
         )
         self._draw = _StartDrawer(task, self.shared.model)
         self._camera: Camera | None = None
@@ -74,13 +75,11 @@ class Furniture:
         """Draw initial states until nothing overlaps, and let them settle."""
         for e, rng in zip(env_indices, rngs, strict=True):
             qpos, fence = self._draw(rng)
-            self.progress.grip[e], self.progress.assembled[e] = -1.0, 0.0
-            self.progress.seat[e], self.progress.entry_rad[e] = -1.0, 0.0
-            settle_steps = round(_SETTLE_S / TIMESTEP_S)
-            restart_episode(self.simulators[e], self.shared.rules, qpos, fence, settle_steps, obs[e])
+            progress, settle_steps = progress_of(self.progress, e), round(_SETTLE_S / TIMESTEP_S)
+            restart_episode(self.simulators[e], self.shared.rules, progress, qpos, fence, settle_steps, obs[e])
 
     def memory(self) -> dict[str, FloatArray]:
-        """Return gripper, rewarded pairs and engaged screws."""
+        """Return gripper, rewarded pairs, engaged screws and sleeping parts."""
         return self.progress._asdict()
 
     def resume(self, memory: dict[str, FloatArray], obs: FloatArray) -> None:
