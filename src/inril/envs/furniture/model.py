@@ -69,7 +69,7 @@ def furniture_model(task: FurnitureTask) -> FurnitureModel:
     spec.option.timestep = TIMESTEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    spec.option.impratio = 3
+    spec.option.impratio = 10
     spec.option.iterations = 30
     _add_surroundings(spec)
     add_panda(spec, furniture.opening_m, _SOLREF)

@@ -1,0 +1,202 @@
+"""What a training iteration costs: environment steps per CPU-second of the whole loop, and where the time goes.
+
+    python -m benchmarks.training                                       # every case
+    python -m benchmarks.training mug_rack_low/dppo lift/idql
+    python -m benchmarks.training --against ../before --repeats 3       # in turns with another checkout, and the ratio
+
+One iteration after one to warm up, from the pre-trained policy of seed 0 of the case's budget (published; `dvc pull`;
+demonstrations: `snakemake results/<budget>/demos/<task>/generated.hdf5 --config budget=<budget>`), at that budget's
+settings but for the critic's warm-up, so that actor and critic both learn. Shares of the CPU time: bare physics
+(`mj_step` again from the states and controls at the chunks' boundaries, with the parts that MuJoCo's own timers tell
+apart), the rest of the simulator (control, observation, resets), networks in the rollout, gradient steps by network,
+and evaluation, spread over the iterations between two of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import mujoco
+import numpy as np
+
+_ROOT = Path(__file__).parents[1]
+_CASES = (
+    "hopper/dppo@laptop", "hopper/dppo@workstation", "lift/idql", "lift/dppo", "square/dppo", "transport/dppo",
+    "transport/idql", "mug_rack_low/dppo", "mug_rack_low/residual_ppo", "one_leg_low/dppo", "one_leg_low/residual_ppo",
+)  # fmt: skip
+_PARTS = {"collision": "POS_COLLISION", "constraints": "POS_MAKE", "solver": "CONSTRAINT"}
+_REPLAYED = 60  # recorded states, at most
+
+
+class Case(NamedTuple):
+    """A task, a method and the budget that sets both."""
+
+    task: str
+    method: str
+    budget: str
+
+    @classmethod
+    def of(cls, name: str) -> Case:
+        """Read "task/method@budget"; `workstation` where no budget is named."""
+        run, _, budget = name.partition("@")
+        task, _, method = run.partition("/")
+        return cls(task, method, budget or "workstation")
+
+
+def measure(case: Case) -> dict[str, float]:
+    """Run two iterations and account for the second, in CPU-seconds; `steps` are environment steps."""
+    import torch
+
+    from inril import paths
+    from inril.algos.make import make_algorithm, rewarded_demos_of
+    from inril.data.chunks import split_demos
+    from inril.data.demo_file import read_demos
+    from inril.origin import origin_here
+    from inril.policies.files import load_policy
+    from inril.project import Project
+    from inril.settings import read_yaml
+    from inril.train import finetune
+    from inril.train.run_folder import open_run
+
+    torch.set_num_threads(1)
+    config = _ROOT / "config"
+    project = Project(config, read_yaml(config / "config.yaml") | {"budget": case.budget})
+    cfg = project.finetune(case.task, case.method, "none", "inf", 0)
+    cfg = cfg.model_copy(update={"algo": cfg.algo.model_copy(update={"critic_warmup_itr": 0})})
+    policy, spec = load_policy(paths.pretrain(case.budget, case.task, cfg.policy_name, 0) / paths.POLICY, cfg.task)
+    policy.normalizer.clip = cfg.clip
+    demos = paths.demos(case.budget, case.task, "generated")
+    split = split_demos(read_demos(demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=policy.normalizer)
+    # The loop's own clocks, on CPU time.
+    loop: Any = finetune
+    loop.time = SimpleNamespace(perf_counter=time.process_time, process_time=time.process_time)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_run(Path(folder), cfg, {}, "error", origin_here(torch.device("cpu"))) as run,
+    ):
+        algorithm = make_algorithm(cfg, policy, split, rewarded_demos_of(cfg, demos, policy))
+        tuning = finetune.Finetuning(cfg, spec, algorithm, split, run)
+        simulator: Any = Watched(tuning.env)
+        tuning.env = simulator
+        tuning.iteration()
+        tuning.seconds.clear()
+        simulator.seconds = simulator.recording = 0.0
+        before = tuning.env_steps
+        tuning.iteration()
+        steps = tuning.env_steps - before
+        simulated = simulator.seconds
+        tuning._log_evaluation()
+        seconds = dict(tuning.seconds)
+        seconds["evaluate"] /= cfg.eval.every
+        rollout = seconds.pop("rollout") - simulator.recording
+        physics = simulator.bare(steps)
+        tuning.env.close()
+    return {
+        "steps": float(steps),
+        **physics,
+        "control and observation": simulated - physics["physics"],
+        "networks in the rollout": rollout - simulated,
+        **seconds,
+    }
+
+
+class Watched:
+    """An environment whose steps are timed, and whose states are kept."""
+
+    def __init__(self, env: Any) -> None:
+        self._env, self.seconds, self.recording = env, 0.0, 0.0
+        self._states: list[np.ndarray[Any, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the environment in all else."""
+        return getattr(self._env, name)
+
+    def step_chunk(self, action_chunk: np.ndarray[Any, Any]) -> Any:
+        """Step and time."""
+        start = time.process_time()
+        step = self._env.step_chunk(action_chunk)
+        stepped = time.process_time()
+        self._states.append(np.asarray(self._env.get_state()["physics"], dtype=np.float64))
+        self.seconds += stepped - start
+        self.recording += time.process_time() - stepped
+        return step
+
+    def bare(self, env_steps: int) -> dict[str, float]:
+        """Return the seconds that physics alone takes for so many steps, and those of its parts."""
+        suite = self._env.suite
+        models = getattr(suite, "models", [suite.model] * self._env.n_envs)
+        data = [mujoco.MjData(model) for model in models]  # with MuJoCo's clocks on
+        state = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+        chunk_s = np.diff(np.array(self._states)[:, :, 0], axis=0).max()  # the time comes first
+        n_substeps = round(chunk_s / suite.model.opt.timestep / self._env.act_steps)
+        kept = self._states[:: max(1, len(self._states) // _REPLAYED)]
+        seconds = 0.0
+        for states in kept:
+            for model, one, row in zip(models, data, states, strict=True):
+                mujoco.mj_setState(model, one, row, state)
+                start = time.process_time()
+                mujoco.mj_step(model, one, n_substeps)
+                seconds += time.process_time() - start
+        scale = seconds / (len(kept) * len(data)) * env_steps / seconds
+        timers = {
+            name: sum(float(one.timer[getattr(mujoco.mjtTimer, f"mjTIMER_{timer}")].duration) for one in data)
+            for name, timer in _PARTS.items()
+        }
+        return {"physics": seconds * scale} | {f"physics: {name}": value * scale for name, value in timers.items()}
+
+
+def in_subprocess(case: str, root: Path) -> dict[str, float]:
+    """Measure a case with the code of a checkout, on this one's data."""
+    code = f"import json; from benchmarks.training import *; print(json.dumps(measure(Case.of({case!r}))))"
+    env = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{_ROOT}"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, check=True, stdout=subprocess.PIPE, text=True)
+    costs: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return costs
+
+
+def rate(costs: dict[str, float]) -> float:
+    """Return environment steps per CPU-second."""
+    parts = (value for name, value in costs.items() if name != "steps" and not name.startswith("physics:"))
+    return costs["steps"] / sum(parts)
+
+
+def show(case: str, costs: Sequence[dict[str, float]]) -> None:
+    """Print medians over the repeats."""
+    whole = median(one["steps"] / rate(one) for one in costs)
+    print(f"{case}: {median(map(rate, costs)):,.0f} environment steps per CPU-second")
+    for name in costs[0]:
+        if name != "steps":
+            print(f"    {name:28s} {median(one[name] for one in costs) / whole:6.1%}")
+
+
+def main() -> None:
+    """Measure the cases, in turns with another checkout if there is one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("cases", nargs="*", default=_CASES)
+    parser.add_argument("--against", type=Path, help="root of a checkout of other code")
+    parser.add_argument("--repeats", type=int, default=1)
+    args = parser.parse_args()
+    roots = [_ROOT] if args.against is None else [_ROOT, args.against.resolve()]
+    for case in args.cases:
+        costs = [[in_subprocess(case, root) for root in roots] for _ in range(args.repeats)]
+        show(case, [here for here, *_ in costs])
+        if args.against is not None:
+            show(f"  {args.against}", [there for _, there in costs])
+            ratios = sorted(rate(here) / rate(there) for here, there in costs)
+            print(f"    ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
