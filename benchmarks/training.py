@@ -122,10 +122,10 @@ class Watched:
         """Be the environment in all else."""
         return getattr(self._env, name)
 
-    def step_chunk(self, action_chunk: np.ndarray[Any, Any]) -> Any:
+    def step_chunk(self, *args: Any) -> Any:
         """Step and time."""
         start = time.process_time()
-        step = self._env.step_chunk(action_chunk)
+        step = self._env.step_chunk(*args)
         stepped = time.process_time()
         self._states.append(np.asarray(self._env.get_state()["physics"], dtype=np.float64))
         self.seconds += stepped - start

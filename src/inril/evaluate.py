@@ -142,7 +142,7 @@ def _first_episodes(
     success, running = np.zeros(env.n_envs, bool), np.ones(env.n_envs, bool)
     while running.any():
         action_chunk = act(obs, generator)
-        step = env.step_chunk(action_chunk)
+        step = env.step_chunk(action_chunk, running)
         if watcher is not None:
             watcher.add(obs, action_chunk, step)
         total += step.reward * running

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
+import inril.evaluate
 from inril.config.base import TaskSpec
+from inril.envs import make_env
+from inril.envs.base import BatchedEnv
 from inril.evaluate import evaluate
-from inril.types import BoolArray, FloatArray
+from inril.types import BoolArray, ChunkStep, FloatArray
 
 torch.set_num_threads(1)
 TASK = TaskSpec(
@@ -51,3 +57,34 @@ def test_results_do_not_depend_on_whether_anybody_remembers() -> None:
     policy = Recorder()
     with_memory, without = (evaluate(policy.act, TASK, 2, 3, seed=0, memory=memory) for memory in (policy, None))
     np.testing.assert_array_equal(with_memory.episode_return, without.episode_return)
+
+
+class Restless:
+    """Environments that go on after their episodes, whoever is said to run."""
+
+    def __init__(self, env: BatchedEnv) -> None:
+        self.env, self.n_steps = env, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+    def step_chunk(self, action_chunk: FloatArray, running: BoolArray | None = None) -> ChunkStep:
+        step = self.env.step_chunk(action_chunk)
+        self.n_steps += int(step.n_steps.sum())
+        return step
+
+
+def test_finished_environments_stand_still_and_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = TASK.model_copy(update={"max_episode_steps": 100})
+    expected = evaluate(Recorder().act, task, act_steps=2, n_episodes=8, seed=0, n_envs=8)
+    restless: list[Restless] = []
+
+    def make_restless(*args: Any) -> Any:
+        restless.append(Restless(make_env(*args)))
+        return restless[-1]
+
+    monkeypatch.setattr(inril.evaluate, "make_env", make_restless)
+    result = evaluate(Recorder().act, task, act_steps=2, n_episodes=8, seed=0, n_envs=8)
+    for values, wanted in zip(result, expected, strict=True):
+        np.testing.assert_array_equal(values, wanted)
+    assert restless[0].n_steps > expected.episode_length.sum(), "some went on"

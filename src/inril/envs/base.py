@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inril.types import ChunkStep, FloatArray
+from inril.types import BoolArray, ChunkStep, FloatArray
 
 
 class BatchedEnv(Protocol):
@@ -46,11 +46,13 @@ class BatchedEnv(Protocol):
         """
         ...
 
-    def step_chunk(self, action_chunk: FloatArray) -> ChunkStep:
+    def step_chunk(self, action_chunk: FloatArray, running: BoolArray | None = None) -> ChunkStep:
         """Execute one chunk in every environment; an episode that ends inside its chunk skips the rest.
 
         Args:
             action_chunk: (E, Ta, Da) finite, raw units.
+            running: (E,) environments that are stepped; the others cost nothing, stay as they are and report a step
+                without reward in which nothing ended. None steps all.
 
         Returns:
             What happened; no array is overwritten by later calls.

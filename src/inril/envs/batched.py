@@ -124,7 +124,7 @@ class BatchedSimulator:
         self._start_episodes(np.arange(self.n_envs))
         return self._obs.copy()
 
-    def step_chunk(self, action_chunk: FloatArray) -> ChunkStep:
+    def step_chunk(self, action_chunk: FloatArray, running: BoolArray | None = None) -> ChunkStep:
         """Execute one chunk in every environment; see `BatchedEnv.step_chunk`."""
         self._require_started()
         action_chunk = self._checked(action_chunk)
@@ -140,9 +140,11 @@ class BatchedSimulator:
             diverged=np.zeros(n_envs, dtype=np.bool_),
         )
         if self._pool is None:
-            self._advance_slice(self._slices[0], action_chunk, step)
+            self._advance_slice(self._slices[0], action_chunk, running, step)
         else:
-            futures = [self._pool.submit(self._advance_slice, part, action_chunk, step) for part in self._slices]
+            futures = [
+                self._pool.submit(self._advance_slice, part, action_chunk, running, step) for part in self._slices
+            ]
             for future in futures:
                 future.result()
         self._log_diverged(step.diverged)
@@ -195,9 +197,10 @@ class BatchedSimulator:
         self._seed = None
         self.suite.close()
 
-    def _advance_slice(self, part: slice, action_chunk: FloatArray, step: ChunkStep) -> None:
+    def _advance_slice(self, part: slice, action_chunk: FloatArray, running: BoolArray | None, step: ChunkStep) -> None:
         """Execute the chunk in a slice of environments and reset those that ended; runs on any thread."""
-        self.suite.advance(part, action_chunk, self._elapsed_steps, self.max_episode_steps, step)
+        for stretch in [part] if running is None else _stretches(running, part):
+            self.suite.advance(stretch, action_chunk, self._elapsed_steps, self.max_episode_steps, step)
         self._obs[part] = step.final_obs[part]
         ended = np.flatnonzero(step.terminated[part] | step.truncated[part]) + part.start
         if ended.size:
@@ -256,3 +259,9 @@ class BatchedSimulator:
         self._require_open()
         if self._seed is None:
             raise RuntimeError(f"{self.suite.task_id}: call reset(seed) or set_state(state) first")
+
+
+def _stretches(running: BoolArray, part: slice) -> list[slice]:
+    """Return the slices of neighbouring environments that are running, within a slice."""
+    edges = np.flatnonzero(np.diff(running[part], prepend=False, append=False)) + part.start
+    return [slice(first, end) for first, end in edges.reshape(-1, 2).tolist()]

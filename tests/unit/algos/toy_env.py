@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inril.types import ChunkStep, FloatArray
+from inril.types import BoolArray, ChunkStep, FloatArray
 
 RESET_OBS = 0.9  # second component of a reset observation; that of a successor is negative
 
@@ -27,7 +27,7 @@ class ToyEnv:
         self.time[:], self.position[:] = 0, np.linspace(-0.5, 0.5, self.n_envs)
         return self._obs()
 
-    def step_chunk(self, action_chunk: FloatArray) -> ChunkStep:
+    def step_chunk(self, action_chunk: FloatArray, running: BoolArray | None = None) -> ChunkStep:
         assert action_chunk.shape == (self.n_envs, self.act_steps, 2)
         before = self._obs()
         self.time += 1

@@ -34,7 +34,7 @@ class CountingEnv:
         self.n_calls = 0
         return self._obs()
 
-    def step_chunk(self, action_chunk: FloatArray) -> ChunkStep:
+    def step_chunk(self, action_chunk: FloatArray, running: BoolArray | None = None) -> ChunkStep:
         assert action_chunk.shape == (3, 1, 3)
         reward = self.step.astype(np.float64)
         self.step += 1

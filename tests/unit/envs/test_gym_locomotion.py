@@ -122,6 +122,22 @@ def test_resumes_exactly(task_id: str) -> None:
     resumed.close()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_environments_that_do_not_run_stay_as_they_are(threads: int) -> None:
+    all_run, some_run = (envs.make("hopper", 5, 3, threads=threads, max_episode_steps=7) for _ in range(2))
+    all_run.reset(SEED)
+    before = some_run.reset(SEED)
+    running = np.array([True, False, True, True, False])
+    for action_chunk in random_chunks("hopper", 6, n_envs=5, act_steps=3):
+        expected, step = all_run.step_chunk(action_chunk), some_run.step_chunk(action_chunk, running)
+        for name, value, of_all in zip(ChunkStep._fields, step, expected, strict=True):
+            np.testing.assert_array_equal(value[running], of_all[running], err_msg=name)
+        np.testing.assert_array_equal(step.obs[~running], before[~running])
+        assert not np.any([step.reward, step.n_steps, step.terminated, step.truncated], axis=0)[~running].any()
+    all_run.close()
+    some_run.close()
+
+
 def test_state_is_a_copy() -> None:
     env = envs.make("hopper", 2, 1)
     env.reset(0)
