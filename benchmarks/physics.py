@@ -17,6 +17,14 @@ _mj_set_state = mujoco_function("mj_setState", types.uintp, types.uintp, types.u
 
 
 @compiled
+def bare_steps(simulators: npt.NDArray[np.void], n_substeps: int) -> None:
+    """Take the physics steps of one action in each environment from where it is."""
+    for e in range(simulators.size):
+        for _ in range(n_substeps):
+            _mj_step(simulators[e].model, simulators[e].data)
+
+
+@compiled
 def bare_physics(simulators: npt.NDArray[np.void], physics: FloatArray, n_substeps: int) -> None:
     """Take the physics steps of one action from each recorded state (N, E, state size)."""
     for i in range(physics.shape[0]):

@@ -7,9 +7,9 @@
 One iteration after one to warm up, from the pre-trained policy of seed 0 of the case's budget (published; `dvc pull`;
 demonstrations: `snakemake results/<budget>/demos/<task>/generated.hdf5 --config budget=<budget>`), at that budget's
 settings but for the critic's warm-up, so that actor and critic both learn. Shares of the CPU time: bare physics
-(`mj_step` again from the states and controls at the chunks' boundaries, with the parts that MuJoCo's own timers tell
-apart), the rest of the simulator (control, observation, resets), networks in the rollout, gradient steps by network,
-and evaluation, spread over the iterations between two of them.
+(`mj_step` from the states at the chunks' boundaries under the controls of the next chunk's end, and of it what MuJoCo's
+own timers tell apart), the rest of the simulator (control, observation, resets), networks in the rollout, gradient
+steps by network, and evaluation, spread over the iterations between two of them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -29,6 +30,8 @@ from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
+
+from benchmarks.physics import bare_steps
 
 _ROOT = Path(__file__).parents[1]
 _CASES = (
@@ -116,7 +119,7 @@ class Watched:
 
     def __init__(self, env: Any) -> None:
         self._env, self.seconds, self.recording = env, 0.0, 0.0
-        self._states: list[np.ndarray[Any, Any]] = []
+        self._states: list[tuple[dict[str, Any], list[Any]]] = []
 
     def __getattr__(self, name: str) -> Any:
         """Be the environment in all else."""
@@ -127,33 +130,41 @@ class Watched:
         start = time.process_time()
         step = self._env.step_chunk(*args)
         stepped = time.process_time()
-        self._states.append(np.asarray(self._env.get_state()["physics"], dtype=np.float64))
+        self._states.append((self._env.get_state(), [data.ctrl.copy() for data in self._env.suite.data]))
         self.seconds += stepped - start
         self.recording += time.process_time() - stepped
         return step
 
     def bare(self, env_steps: int) -> dict[str, float]:
         """Return the seconds that physics alone takes for so many steps, and those of its parts."""
-        suite = self._env.suite
-        models = getattr(suite, "models", [suite.model] * self._env.n_envs)
-        data = [mujoco.MjData(model) for model in models]  # with MuJoCo's clocks on
-        state = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-        chunk_s = np.diff(np.array(self._states)[:, :, 0], axis=0).max()  # the time comes first
-        n_substeps = round(chunk_s / suite.model.opt.timestep / self._env.act_steps)
-        kept = self._states[:: max(1, len(self._states) // _REPLAYED)]
-        seconds = 0.0
-        for states in kept:
-            for model, one, row in zip(models, data, states, strict=True):
-                mujoco.mj_setState(model, one, row, state)
+        env, suite = self._env, self._env.suite
+        time_s = np.array([state["physics"][:, 0] for state, _ in self._states])
+        n_substeps = round(np.diff(time_s, axis=0).max() / suite.model.opt.timestep / env.act_steps)
+        # Each state with the controls that it was left with.
+        followed = list(zip((state for state, _ in self._states), (ctrl for _, ctrl in self._states[1:]), strict=False))
+        kept = followed[:: max(1, len(followed) // _REPLAYED)]
+        spent: dict[str, float] = defaultdict(float)
+
+        def replay() -> float:
+            seconds = 0.0
+            for state, controls in kept:
+                env.set_state(state)
+                for data, ctrl in zip(suite.data, controls, strict=True):
+                    data.ctrl[:] = ctrl
                 start = time.process_time()
-                mujoco.mj_step(model, one, n_substeps)
+                bare_steps(suite.simulators, n_substeps)
                 seconds += time.process_time() - start
-        scale = seconds / (len(kept) * len(data)) * env_steps / seconds
-        timers = {
-            name: sum(float(one.timer[getattr(mujoco.mjtTimer, f"mjTIMER_{timer}")].duration) for one in data)
-            for name, timer in _PARTS.items()
-        }
-        return {"physics": seconds * scale} | {f"physics: {name}": value * scale for name, value in timers.items()}
+                for data in suite.data:  # all 0 since the state was set
+                    for timer in ("STEP", *_PARTS.values()):
+                        spent[timer] += data.timer[getattr(mujoco.mjtTimer, f"mjTIMER_{timer}")].duration
+            return seconds
+
+        bare_steps(suite.simulators, n_substeps)  # compiles
+        seconds = replay() / (len(kept) * env.n_envs) * env_steps
+        mujoco.MjData(suite.model)  # starts MuJoCo's clocks
+        replay()
+        parts = {f"physics: {name}": spent[timer] / spent["STEP"] * seconds for name, timer in _PARTS.items()}
+        return {"physics": seconds, **parts}
 
 
 def in_subprocess(case: str, root: Path) -> dict[str, float]:
