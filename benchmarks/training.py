@@ -9,7 +9,8 @@ demonstrations: `snakemake results/<budget>/demos/<task>/generated.hdf5 --config
 settings but for the critic's warm-up, so that actor and critic both learn. Shares of the CPU time: bare physics
 (`mj_step` from the states at the chunks' boundaries under the controls of the next chunk's end, and of it what MuJoCo's
 own timers tell apart), the rest of the simulator (control, observation, resets), networks in the rollout, gradient
-steps by network, and evaluation, spread over the iterations between two of them.
+steps by network, and evaluation, spread over the iterations between two of them. The CPU-hours of a run leave out
+pre-training and the final report.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ def measure(case: Case) -> dict[str, float]:
         tuning.env.close()
     return {
         "steps": float(steps),
+        "steps of a run": float(cfg.env_steps),
         **physics,
         "control and observation": simulated - physics["physics"],
         "networks in the rollout": rollout - simulated,
@@ -178,16 +180,19 @@ def in_subprocess(case: str, root: Path) -> dict[str, float]:
 
 def rate(costs: dict[str, float]) -> float:
     """Return environment steps per CPU-second."""
-    parts = (value for name, value in costs.items() if name != "steps" and not name.startswith("physics:"))
+    parts = (value for name, value in costs.items() if not name.startswith(("steps", "physics:")))
     return costs["steps"] / sum(parts)
 
 
 def show(case: str, costs: Sequence[dict[str, float]]) -> None:
     """Print medians over the repeats."""
     whole = median(one["steps"] / rate(one) for one in costs)
-    print(f"{case}: {median(map(rate, costs)):,.0f} environment steps per CPU-second")
+    run_s = median(one["steps of a run"] / rate(one) for one in costs)
+    print(
+        f"{case}: {median(map(rate, costs)):,.0f} environment steps per CPU-second, {run_s / 3600:.2f} CPU-hours a run"
+    )
     for name in costs[0]:
-        if name != "steps":
+        if not name.startswith("steps"):
             print(f"    {name:28s} {median(one[name] for one in costs) / whole:6.1%}")
 
 
