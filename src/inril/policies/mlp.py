@@ -18,18 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inril.config.policy import NetworkConfig
-
-
-def mish(x: Tensor) -> Tensor:
-    """Return x tanh(softplus(x)); in place where it can be, so no autograd.
-
-    With e = exp(x) and n = e (e + 2), tanh(softplus(x)) = n / (n + 2): one exponential in place of the four
-    transcendental functions of the definition, 2.5 times as fast on a CPU.
-    """
-    e = x.clamp(max=20.0).exp_()  # beyond 20 the quotient is 1 in float64 too
-    n = (e + 2).mul_(e)
-    return (n + 2).reciprocal_().mul_(n).mul_(x)
-
+from inril.policies.mish import mish, mish_backward
 
 # oneDNN's product is some 10 % faster than the BLAS call behind F.linear, and applies the activation on its way out.
 # Its set-up pays from a few hundred rows on. It compiles and keeps a kernel for every number of rows, so only numbers
@@ -83,10 +72,7 @@ def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
         return grad
     if name == "tanh":
         return grad.mul_(1 - saved * saved)
-    e = saved.clamp(max=20.0).exp_()
-    n2 = (e + 2).mul_(e).add_(2)
-    # d/dx [x n / (n + 2)] = n / (n + 2) + 4 x e (e + 1) / (n + 2)^2
-    return (e + 1).mul_(e).mul_(4).mul_(saved).div_(n2).add_(n2).sub_(2).div_(n2).mul_(grad)
+    return mish_backward(grad, saved)
 
 
 def _rows_to_keep(grad_out: Tensor) -> Tensor:
@@ -218,7 +204,7 @@ class _Mish(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return _activation_backward("mish", grad, x)
+        return mish_backward(grad.clone(), x)
 
 
 class MLP(nn.Module):

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inril.config.policy import NetworkConfig
-from inril.policies.mlp import MLP, mish
+from inril.policies.mish import mish, mish_backward
+from inril.policies.mlp import MLP
 
 ACTIVATIONS = {"relu": F.relu, "mish": F.mish, "tanh": torch.tanh}
 
@@ -18,7 +19,7 @@ def network(activation: str, widths: tuple[int, ...], residual: bool = True) -> 
 
 
 def reference(net: MLP, x: Tensor, activation: str) -> Tensor:
-    """The residual network as facts/dppo.md section 1.3 describes it, under plain autograd."""
+    """The residual network as its formula says, under plain autograd."""
     act = ACTIVATIONS[activation]
     first, *inner, last = net.layers
     h = first(x)
@@ -154,6 +155,14 @@ def test_fast_pass_equals_the_other_in_values_and_gradients(activation: str, res
 def test_mish_equals_torchs(dtype: torch.dtype, tolerance: float) -> None:
     x = torch.cat([torch.linspace(-30, 30, 2001), torch.tensor([-1e4, -200.0, -1e-8, 0.0, 1e-8, 200.0, 1e4])]).to(dtype)
     torch.testing.assert_close(mish(x), F.mish(x), atol=tolerance, rtol=5 * tolerance)
+
+
+def test_mish_of_a_view_and_of_numbers_that_are_none() -> None:
+    x = torch.randn(6, 8)
+    torch.testing.assert_close(mish(x.t()), F.mish(x.t()), atol=2e-7, rtol=1e-6)
+    torch.testing.assert_close(mish_backward(torch.ones(8, 6), x.t()), mish_backward(torch.ones(6, 8), x).t())
+    assert mish(torch.tensor([1.0, float("nan")])).isnan().tolist() == [False, True]
+    assert mish_backward(torch.ones(2), torch.tensor([1.0, float("nan")])).isnan().tolist() == [False, True]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
