@@ -2,8 +2,8 @@
 
 With e = exp(x) and n = e (e + 2), mish(x) = x tanh(softplus(x)) = x n / (n + 2): one exponential in place of four
 transcendental functions. What is left costs more in memory than in arithmetic when every operation is a pass of its
-own, hence the compiled loops. They take float32 in the CPU's memory; all else goes
-through torch. Operations are carried out as written, so that processors agree.
+own, hence the compiled loops. They take float32 in the CPU's memory; all else goes through torch. Operations are
+carried out as written, so that processors agree.
 
 Source: Misra 2019, "Mish: A Self Regularized Non-Monotonic Activation Function".
 """
