@@ -13,8 +13,8 @@ from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, NetworkConfig
 from inril.policies.mlp import MLP
 
-# Maps noisy chunks (B, Tp, Da) and rows of the time table, (B, time_dim) or one for all (1, time_dim), to the noise.
-Predict = Callable[[Tensor, Tensor], Tensor]
+# Maps noisy chunks (B, Tp, Da), all at the same denoising index, and the index to the noise.
+Predict = Callable[[Tensor, int], Tensor]
 
 
 def sinusoidal_embedding(t: Tensor, dim: int) -> Tensor:
@@ -26,7 +26,7 @@ def sinusoidal_embedding(t: Tensor, dim: int) -> Tensor:
 
 
 class Denoiser(nn.Module):
-    """Noise prediction network: embeds denoising steps; subclasses say what is made of them in `given`.
+    """Noise prediction network: embeds denoising steps; subclasses say what is made of them.
 
     Args:
         config: number of denoising steps and size of their embedding.
@@ -45,7 +45,7 @@ class Denoiser(nn.Module):
         return self.time_out(F.mish(self.time_in(self.times)))  # type: ignore[no-any-return]
 
     def given(self, obs: Tensor) -> Predict:
-        """Return the prediction for several calls with the weights as they are: what hangs on `obs` alone is done.
+        """Return the prediction for sampling, without autograd; all but the chunk is worked in, at the weights of now.
 
         Args:
             obs: (B, Do) normalised.
@@ -63,7 +63,7 @@ class Denoiser(nn.Module):
         Returns:
             (B, Tp, Da) predicted noise.
         """
-        return self.given(obs)(chunk, time)
+        raise NotImplementedError
 
 
 class MLPDenoiser(Denoiser):
@@ -88,12 +88,13 @@ class MLPDenoiser(Denoiser):
         self.mlp = MLP(network, chunk_dim + config.time_dim + seen_dim, chunk_dim)
 
     def given(self, obs: Tensor) -> Predict:
-        """Fold the network and encode the observation once."""
-        mlp = self.mlp.prepared()
-        seen = obs if self.obs_encoder is None else self.obs_encoder(obs)
+        """Work in the observation, once for all indices, and the embeddings of all indices."""
+        mlp = self.mlp.completed(self.time_table(), self._seen(obs))
+        return lambda chunk, t: mlp(chunk.flatten(1), t).view_as(chunk)
 
-        def predict(chunk: Tensor, time: Tensor) -> Tensor:
-            rows = time.expand(len(chunk), -1)
-            return mlp(torch.cat([chunk.flatten(1), rows, seen], dim=1)).view_as(chunk)
+    def forward(self, chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
+        """Predict the noise; see `Denoiser`."""
+        return self.mlp(torch.cat([chunk.flatten(1), time, self._seen(obs)], dim=1)).view_as(chunk)  # type: ignore[no-any-return]
 
-        return predict
+    def _seen(self, obs: Tensor) -> Tensor:
+        return obs if self.obs_encoder is None else self.obs_encoder(obs)

@@ -106,10 +106,9 @@ class DiffusionPolicy(nn.Module):
             noise = chain_noise(self.schedule, shape, generator)
             return sample_chain(denoisers, self.schedule, obs, noise, evaluation_std(self.schedule)).x[-1]
 
-        def predict(x: Tensor, t: int) -> Tensor:
-            return denoisers[t](x, denoisers[t].time_table()[t].expand(len(obs), -1), obs)  # type: ignore[no-any-return]
-
-        return sample_ddim(predict, self.schedule, randn(shape, generator, obs.device), ddim_steps)
+        predict = {net: net.given(obs) for net in set(denoisers)}
+        noise = randn(shape, generator, obs.device)
+        return sample_ddim(lambda x, t: predict[denoisers[t]](x, t), self.schedule, noise, ddim_steps)
 
 
 def draw_noise(chunk: Tensor, n_steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -191,13 +190,12 @@ def sample_chain(
         noise: (K + 1, E, Tp, Da) from `chain_noise`.
         std: K standard deviations, one of each index t.
     """
-    prepared = {net: (net.given(obs), net.time_table()) for net in set(denoisers)}
+    predict = {net: net.given(obs) for net in set(denoisers)}
     chain = Chain(torch.empty_like(noise), torch.empty_like(noise[1:]))
     x, mean, z = chain.x.unbind(), chain.mean.unbind(), noise.unbind()
     x[0].copy_(z[0])
     for i, t in enumerate(reversed(range(schedule.denoising_steps))):
-        predict, times = prepared[denoisers[t]]
-        eps = predict(x[i], times[t : t + 1])
+        eps = predict[denoisers[t]](x[i], t)
         # The posterior mean as in NoiseSchedule.posterior_mean, in place: this loop is half of a rollout's cost.
         x0_from_x, x0_from_eps, mean_from_x0, mean_from_x = schedule.posterior_coefficients[t]
         x0 = torch.sub(x[i] * x0_from_x, eps, alpha=x0_from_eps).clamp_(-1, 1)

@@ -10,6 +10,7 @@ every parameter's gradient, so the residual network drops them before its matrix
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -114,27 +115,31 @@ def fold(parameters: Sequence[Tensor]) -> Folded:
     )
 
 
-def _residual_forward(x: Tensor, activation: str, net: Folded, saved: list[Tensor] | None = None) -> Tensor:
-    """Map (B, n) to the output. Leaves in `saved` what a backward needs."""
-    weights, biases = net.inner[::2], net.inner[1::2]
-    kept = [x]
+def _residual_forward(x: Tensor, activation: str, net: Folded) -> tuple[Tensor, list[Tensor]]:
+    """Map (B, n) to the output, and to what a backward pass needs."""
     out = linear(x, net.direct[0], net.bias)
-    b, h = x, None
+    h = linear(x, net.inner[0], net.inner[1]) if net.inner else out  # no block, no h
+    kept = _residual_blocks(out, h, activation, net)
+    return out, [x, *kept]
+
+
+def _residual_blocks(out: Tensor, h: Tensor, activation: str, net: Folded) -> list[Tensor]:
+    """Add to `out` what the blocks add, from h of the first one; return what they compute on the way."""
+    layers = list(zip(net.inner[::2], net.inner[1::2], strict=True))
+    kept: list[Tensor] = []
     for i, direct in enumerate(net.direct[1:]):
-        change = linear(b, weights[2 * i], biases[2 * i])
-        h = change if h is None else change.add_(h)
         a = activate(activation, h)
         if activation == "mish":
-            z = linear(a, weights[2 * i + 1], biases[2 * i + 1])
+            z = linear(a, *layers[2 * i + 1])
             b = mish(z)
             kept += [a, b, h, z]
         else:
-            b = linear(a, weights[2 * i + 1], biases[2 * i + 1], activation)
+            b = linear(a, *layers[2 * i + 1], activation)
             kept += [a, b]
         out += linear(b, direct)
-    if saved is not None:
-        saved += kept
-    return out
+        if 2 * i + 2 < len(layers):
+            h = linear(b, *layers[2 * i + 2]).add_(h)
+    return kept
 
 
 class _ResidualMLP(torch.autograd.Function):
@@ -143,8 +148,7 @@ class _ResidualMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, activation: str, n_blocks: int, *parameters: Tensor) -> Tensor:
         net = Folded(parameters[: 4 * n_blocks], parameters[4 * n_blocks : -1], parameters[-1])
-        saved: list[Tensor] = []
-        out = _residual_forward(x, activation, net, saved)
+        out, saved = _residual_forward(x, activation, net)
         ctx.save_for_backward(*saved, *net.inner[::2], *net.direct)
         ctx.activation, ctx.n_blocks = activation, n_blocks
         return out
@@ -193,6 +197,14 @@ class _ResidualMLP(torch.autograd.Function):
         return grad_x, None, None, *grads_inner, *grads_direct, grad_out.sum(0)
 
 
+def _completed_linear(weight: Tensor, bias: Tensor, shared: Tensor, own: Tensor) -> Callable[[Tensor, int], Tensor]:
+    """Return [x, shared[k], own] weight^T + bias as a function of x and k; see `MLP.completed`."""
+    n_shared, n_own = shared.shape[1], own.shape[1]
+    of_x, of_shared, of_own = weight.split([weight.shape[1] - n_shared - n_own, n_shared, n_own], dim=1)
+    fixed, of_k = linear(own, of_own, bias), linear(shared, of_shared)
+    return lambda x, k: (fixed + of_k[k]).addmm_(x, of_x.t())
+
+
 class _Mish(torch.autograd.Function):
     """`mish` with a backward pass."""
 
@@ -229,17 +241,42 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_dim) to (B, out_dim)."""
-        return self.prepared()(x)
-
-    def prepared(self) -> Callable[[Tensor], Tensor]:
-        """Return `forward` for several calls with the parameters as they are: what depends on them alone is done."""
         if not self.residual:
-            return lambda x: self._plain(x, _DIFFERENTIABLE[self.activation])
+            return self._plain(x, _DIFFERENTIABLE[self.activation])
         net = fold(list(self.layers.parameters()))
         if not torch.is_grad_enabled():
-            return lambda x: _residual_forward(x, self.activation, net)
+            return _residual_forward(x, self.activation, net)[0]
         n_blocks, parameters = len(net.direct) - 1, (*net.inner, *net.direct, net.bias)
-        return lambda x: _ResidualMLP.apply(x, self.activation, n_blocks, *parameters)  # type: ignore[no-untyped-call]
+        return _ResidualMLP.apply(x, self.activation, n_blocks, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+
+    def completed(self, shared: Tensor, own: Tensor) -> Callable[[Tensor, int], Tensor]:
+        """Return `forward` as a function of the first columns of its input, the others given; not for autograd.
+
+        What the first layer makes of the columns that are given is computed here, once for all calls.
+
+        Args:
+            shared: (K, s) the s columns that follow; each call says which of the K rows all its rows have there.
+            own: (B, o) the last o columns.
+
+        Returns:
+            Maps (B, in_dim - s - o) and an index below K to (B, out_dim).
+        """
+        if not self.residual:
+            weight, bias = self.layers[0].parameters()
+            first = _completed_linear(weight, bias, shared, own)
+            return lambda x, k: self._after_first(first(x, k), partial(activate, self.activation))
+        net = fold(list(self.layers.parameters()))
+        first_out = _completed_linear(net.direct[0], net.bias, shared, own)
+        if not net.inner:
+            return first_out
+        first_h = _completed_linear(net.inner[0], net.inner[1], shared, own)
+
+        def run(x: Tensor, k: int) -> Tensor:
+            out = first_out(x, k)
+            _residual_blocks(out, first_h(x, k), self.activation, net)
+            return out
+
+        return run
 
     def fast(self, x: Tensor) -> Tensor:
         """Do what `forward` does, with the faster Mish in plain networks too: equal up to rounding.
@@ -251,7 +288,9 @@ class MLP(nn.Module):
         return self._plain(x, _Mish.apply)
 
     def _plain(self, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
-        for i, layer in enumerate(self.layers[:-1]):
-            x = layer(x)
-            x = activation(self.norms[i](x) if self.norms else x)
-        return self.layers[-1](x)  # type: ignore[no-any-return]
+        return self._after_first(self.layers[0](x), activation)
+
+    def _after_first(self, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
+        for i, layer in enumerate(self.layers[1:]):
+            x = layer(activation(self.norms[i](x) if self.norms else x))
+        return x

@@ -49,30 +49,38 @@ class UNetDenoiser(Denoiser):
 
     def given(self, obs: Tensor) -> Predict:
         """Take the observation's part of every block's conditioning once."""
-        seen = F.mish(obs)
-        films = {block: block.film_of_obs(seen, self.time_dim) for block in self.modules() if isinstance(block, _Block)}
+        times, films = self.time_table(), self._films_of_obs(obs)
+        return lambda chunk, t: self._predict(chunk, times[t : t + 1], films)
 
-        def run(blocks: nn.Module, x: Tensor, time: Tensor) -> Tensor:
+    def forward(self, chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
+        """Predict the noise; see `Denoiser`."""
+        return self._predict(chunk, time, self._films_of_obs(obs))
+
+    def _films_of_obs(self, obs: Tensor) -> dict[_Block, Tensor]:
+        seen = F.mish(obs)
+        return {block: block.film_of_obs(seen, self.time_dim) for block in self.modules() if isinstance(block, _Block)}
+
+    def _predict(self, chunk: Tensor, time: Tensor, films: dict[_Block, Tensor]) -> Tensor:
+        """Predict the noise at rows of the time table, (B, time_dim) or one for all (1, time_dim)."""
+        time = F.mish(time)
+
+        def run(blocks: nn.Module, x: Tensor) -> Tensor:
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
                 assert isinstance(block, _Block)
                 x = block(x, films[block] + block.film_of_time(time))
             return x
 
-        def predict(chunk: Tensor, time: Tensor) -> Tensor:
-            time = F.mish(time)
-            x = chunk.transpose(1, 2)  # (B, Da, Tp)
-            passed = []
-            for blocks, shorten in zip(self.down, (*self.shorten, nn.Identity()), strict=True):
-                x = run(blocks, x, time)
-                passed.append(x)
-                x = shorten(x)
-            x = run(self.middle, x, time)
-            for blocks, lengthen in zip(self.up, self.lengthen, strict=True):
-                x = lengthen(run(blocks, torch.cat([x, passed.pop()], dim=1), time))
-            return self.out(x).transpose(1, 2)  # type: ignore[no-any-return]
-
-        return predict
+        x = chunk.transpose(1, 2)  # (B, Da, Tp)
+        passed = []
+        for blocks, shorten in zip(self.down, (*self.shorten, nn.Identity()), strict=True):
+            x = run(blocks, x)
+            passed.append(x)
+            x = shorten(x)
+        x = run(self.middle, x)
+        for blocks, lengthen in zip(self.up, self.lengthen, strict=True):
+            x = lengthen(run(blocks, torch.cat([x, passed.pop()], dim=1)))
+        return self.out(x).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class _Convolution(nn.Sequential):

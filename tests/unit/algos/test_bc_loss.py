@@ -33,13 +33,18 @@ def on_demos(weight: float, dtype: torch.dtype = torch.float32) -> Callable[[Dif
     return lambda head: DemoLoss(head.il_loss, demos(dtype), weight, 20, seed=3)
 
 
-def to_double(ppo: PPO) -> PPO:
+def to_double(ppo: PPO, monkeypatch: pytest.MonkeyPatch) -> PPO:
+    """Continue in float64 from a rollout that was collected in float32."""
     assert isinstance(ppo.head, DiffusionHead)
     assert ppo.rollout is not None
     ppo.head.policy.double()
     ppo.head.actor.double()
     ppo.critic.double()
     ppo.rollout = type(ppo.rollout)(*(x.double() for x in ppo.rollout))
+    monkeypatch.setattr(
+        "inril.policies.diffusion.randn",
+        lambda shape, generator, device: torch.randn(shape, generator=generator).double(),
+    )
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in ppo.head.parameters():
@@ -125,9 +130,10 @@ def test_teacher_draws_one_chain_per_observation_and_iteration(make_dppo: Make) 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1, 3.0])
 def test_teacher_adds_the_weighted_gradient_of_its_chains_negative_log_likelihood(
-    make_dppo: Make, weight: float
+    make_dppo: Make, weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, ppo = to_double(make_dppo()), to_double(make_dppo(regularize=teacher(weight)))
+    plain, ppo = make_dppo(), make_dppo(regularize=teacher(weight))
+    plain, ppo = to_double(plain, monkeypatch), to_double(ppo, monkeypatch)
     assert ppo.rollout is not None
     g_rl, _ = actor_gradients(plain)
     gradients, infos = actor_gradients(ppo)
@@ -143,8 +149,10 @@ def test_teacher_adds_the_weighted_gradient_of_its_chains_negative_log_likelihoo
         assert imitation.norm() > 1e-2
 
 
-def test_minibatches_of_an_epoch_add_up_to_all_fine_tuned_steps_of_all_chains(make_dppo: Make) -> None:
-    ppo = to_double(make_dppo(epochs=1, minibatch=15, regularize=teacher(1.0)))
+def test_minibatches_of_an_epoch_add_up_to_all_fine_tuned_steps_of_all_chains(
+    make_dppo: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ppo = to_double(make_dppo(epochs=1, minibatch=15, regularize=teacher(1.0)), monkeypatch)
     _, infos = actor_gradients(ppo)
     assert isinstance(ppo.regularizer, TeacherLoss)
     assert isinstance(ppo.head, DiffusionHead)
@@ -172,9 +180,11 @@ def test_teacher_pulls_the_policy_back_to_where_it_was(make_dppo: Make) -> None:
 
 
 @pytest.mark.parametrize("microbatch", [1, 30, 1000])
-def test_rows_at_a_time_do_not_change_the_teachers_gradient(make_dppo: Make, microbatch: int) -> None:
+def test_rows_at_a_time_do_not_change_the_teachers_gradient(
+    make_dppo: Make, microbatch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = [make_dppo(regularize=teacher(0.5, size)) for size in (microbatch, 7)]
-    gradients = [actor_gradients(to_double(ppo))[0][0] for ppo in made]
+    gradients = [actor_gradients(to_double(ppo, monkeypatch))[0][0] for ppo in made]
     torch.testing.assert_close(*gradients, atol=1e-12, rtol=1e-9)
 
 
@@ -184,8 +194,11 @@ def noised(head: DiffusionHead, chunk: Tensor, t: Tensor, eps: Tensor) -> Tensor
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.05, 2.0])
-def test_demonstrations_add_their_weighted_denoising_loss_to_every_actor_step(make_dppo: Make, weight: float) -> None:
-    plain, ppo = to_double(make_dppo()), to_double(make_dppo(regularize=on_demos(weight, torch.float64)))
+def test_demonstrations_add_their_weighted_denoising_loss_to_every_actor_step(
+    make_dppo: Make, weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, ppo = make_dppo(), make_dppo(regularize=on_demos(weight, torch.float64))
+    plain, ppo = to_double(plain, monkeypatch), to_double(ppo, monkeypatch)
     g_rl, _ = actor_gradients(plain)
     gradients, infos = actor_gradients(ppo)
     assert isinstance(ppo.head, DiffusionHead)

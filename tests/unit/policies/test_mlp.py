@@ -12,9 +12,12 @@ from inril.policies.mlp import MLP
 ACTIVATIONS = {"relu": F.relu, "mish": F.mish, "tanh": torch.tanh}
 
 
-def network(activation: str, widths: tuple[int, ...], residual: bool = True) -> MLP:
+PLAIN = {"residual": False}
+
+
+def network(activation: str, widths: tuple[int, ...], **kind: bool) -> MLP:
     torch.manual_seed(0)
-    config = NetworkConfig(widths=widths, activation=activation, residual=residual)  # type: ignore[arg-type]
+    config = NetworkConfig(widths=widths, activation=activation, **kind)  # type: ignore[arg-type]
     return MLP(config, 4, 3).double()
 
 
@@ -92,23 +95,23 @@ def test_non_finite_gradients_are_not_hidden() -> None:
     assert gradient.isnan().any()
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_prepared_network_serves_several_calls_and_keeps_no_old_parameters(residual: bool) -> None:
-    net = network("relu", (5, 5, 5), residual)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
-    batches = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
-    for _ in range(2):
-        with torch.no_grad():
-            prepared = net.prepared()
-            for x in batches:
-                assert torch.equal(prepared(x), net(x))
-        prepared = net.prepared()
-        together, apart = (sum(f(x).square().sum() for x in batches) for f in (prepared, net))
-        parameters = list(net.parameters())
-        for a, b in zip(torch.autograd.grad(together, parameters), torch.autograd.grad(apart, parameters), strict=True):
-            torch.testing.assert_close(a, b, atol=1e-13, rtol=1e-10)
-        net(batches[0]).square().sum().backward()
-        optimizer.step()
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("widths", "kind"),
+    [((5,), {}), ((5,) * 3, {}), ((5,) * 5, {}), ((6, 7), PLAIN), ((6, 7), PLAIN | {"layer_norm": True})],
+)
+def test_completed_network_is_the_network_with_most_of_its_input_given(
+    widths: tuple[int, ...], kind: dict[str, bool], activation: str
+) -> None:
+    net = network(activation, widths, **kind)
+    generator = torch.Generator().manual_seed(7)
+    sizes = ((2, 9, 1), (3, 1), (9, 2))
+    chunks, times, obs = (torch.randn(*size, dtype=torch.float64, generator=generator) for size in sizes)
+    with torch.no_grad():
+        completed = net.completed(times, obs)
+        for chunk, k in ((chunks[0], 2), (chunks[1], 2), (chunks[0], 1)):
+            expected = net(torch.cat([chunk, times[k].expand(9, 1), obs], dim=1))
+            torch.testing.assert_close(completed(chunk, k), expected, atol=1e-12, rtol=1e-10)
 
 
 def test_input_stays_as_it_was() -> None:
@@ -139,7 +142,7 @@ def test_plain_network_is_a_sequence_of_layers(activation: str) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("residual", [True, False])
 def test_fast_pass_equals_the_other_in_values_and_gradients(activation: str, residual: bool) -> None:
-    net = network(activation, (6, 6, 6), residual)
+    net = network(activation, (6, 6, 6), residual=residual)
     x = torch.randn(8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(7), requires_grad=True)
     inputs = [x, *net.parameters()]
     torch.testing.assert_close(net.fast(x), net(x), atol=1e-14, rtol=1e-12)
