@@ -11,6 +11,10 @@ settings but for the critic's warm-up, so that actor and critic both learn. Shar
 own timers tell apart), the rest of the simulator (control, observation, resets), networks in the rollout, gradient
 steps by network, and evaluation, spread over the iterations between two of them. The CPU-hours of a run leave out
 pre-training and the final report.
+
+How near to the limit: the simulator by bare physics; networks and gradient steps by the matrix products that they
+carry out (counted in a third iteration), at the speed of a large product. Neither counts anything else that has to be
+done, such as activations, noise and the optimiser.
 """
 
 from __future__ import annotations
@@ -31,7 +35,10 @@ from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.hopper import gemm_flops_per_cpu_second
 from benchmarks.physics import bare_steps
 
 _ROOT = Path(__file__).parents[1]
@@ -41,6 +48,12 @@ _CASES = (
 )  # fmt: skip
 _PARTS = {"collision": "POS_COLLISION", "constraints": "POS_MAKE", "solver": "CONSTRAINT"}
 _REPLAYED = 60  # recorded states, at most
+_GRADIENT_STEPS = "update_"
+# Products that PyTorch's counter does not know.
+_PRODUCTS = {
+    torch.ops.aten.addmm_: lambda _, a, b, **__: 2 * a[0] * a[1] * b[1],
+    torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_, **__: 2 * x[0] * x[1] * weight[0],
+}
 
 
 class Case(NamedTuple):
@@ -59,9 +72,10 @@ class Case(NamedTuple):
 
 
 def measure(case: Case) -> dict[str, float]:
-    """Run two iterations and account for the second, in CPU-seconds; `steps` are environment steps."""
-    import torch
+    """Run two iterations and account for the second, in CPU-seconds; `steps` are environment steps.
 
+    Entries of "limit: ..." are the seconds that a part would take at its limit.
+    """
     from inril import paths
     from inril.algos.make import make_algorithm, rewarded_demos_of
     from inril.data.chunks import split_demos
@@ -105,7 +119,10 @@ def measure(case: Case) -> dict[str, float]:
         seconds["evaluate"] /= cfg.eval.every
         rollout = seconds.pop("rollout") - simulator.recording
         physics = simulator.bare(steps)
+        products = count_products(tuning, loop)
         tuning.env.close()
+    peak = gemm_flops_per_cpu_second()
+    gradient_steps = [name for name in products if name.startswith(_GRADIENT_STEPS)]
     return {
         "steps": float(steps),
         "steps of a run": float(cfg.env_steps),
@@ -113,7 +130,19 @@ def measure(case: Case) -> dict[str, float]:
         "control and observation": simulated - physics["physics"],
         "networks in the rollout": rollout - simulated,
         **seconds,
+        "limit: networks in the rollout": products["rollout"] / peak,
+        "limit: gradient steps": sum(products[name] for name in gradient_steps) / peak,
     }
+
+
+def count_products(tuning: Any, loop: Any) -> dict[str, float]:
+    """Return the floating point operations of each phase of an iteration's matrix products."""
+    with FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
+        # The loop's own clocks, on operations.
+        loop.time = SimpleNamespace(perf_counter=counter.get_total_flops, process_time=counter.get_total_flops)
+        tuning.seconds.clear()
+        tuning.iteration()
+    return dict(tuning.seconds)
 
 
 class Watched:
@@ -180,8 +209,23 @@ def in_subprocess(case: str, root: Path) -> dict[str, float]:
 
 def rate(costs: dict[str, float]) -> float:
     """Return environment steps per CPU-second."""
-    parts = (value for name, value in costs.items() if not name.startswith(("steps", "physics:")))
-    return costs["steps"] / sum(parts)
+    return costs["steps"] / sum(parts_of(costs).values())
+
+
+def parts_of(costs: dict[str, float]) -> dict[str, float]:
+    """Return the seconds of the parts that the whole is the sum of."""
+    return {name: value for name, value in costs.items() if not name.startswith(("steps", "physics:", "limit:"))}
+
+
+def nearness(costs: dict[str, float]) -> dict[str, float]:
+    """Return how near the parts are to their limits, 1 being the limit."""
+    gradient_s = sum(value for name, value in costs.items() if name.startswith(_GRADIENT_STEPS))
+    networks = "networks in the rollout"
+    return {
+        "simulator, of bare physics": costs["physics"] / (costs["physics"] + costs["control and observation"]),
+        f"{networks}, of the matrix peak": costs[f"limit: {networks}"] / costs[networks],
+        "gradient steps, of the matrix peak": costs["limit: gradient steps"] / gradient_s,
+    }
 
 
 def show(case: str, costs: Sequence[dict[str, float]]) -> None:
@@ -192,8 +236,10 @@ def show(case: str, costs: Sequence[dict[str, float]]) -> None:
         f"{case}: {median(map(rate, costs)):,.0f} environment steps per CPU-second, {run_s / 3600:.2f} CPU-hours a run"
     )
     for name in costs[0]:
-        if not name.startswith("steps"):
+        if not name.startswith(("steps", "limit:")):
             print(f"    {name:28s} {median(one[name] for one in costs) / whole:6.1%}")
+    for name in nearness(costs[0]):
+        print(f"    {name}: {median(nearness(one)[name] for one in costs):.0%}")
 
 
 def main() -> None:

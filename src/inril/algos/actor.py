@@ -27,6 +27,11 @@ class Sample(NamedTuple):
     logprob: Tensor
 
 
+def chosen_rows(row: Tensor | None, *arrays: Tensor) -> tuple[Tensor, ...]:
+    """Return the rows (B,) of arrays (N, ...); all of them where none are chosen."""
+    return arrays if row is None else tuple(array.index_select(0, row) for array in arrays)
+
+
 class ActorHead(Protocol):
     """The trained part of a policy, as PPO sees it. What it calls observations is what the observer lets it see."""
 
@@ -51,8 +56,15 @@ class ActorHead(Protocol):
     def trace_shape(self) -> tuple[int, ...]:
         """Return the shape of one trace."""
 
-    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
-        """Log-probability (B,) of step k (B,) of traces (B, ...), differentiable."""
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor, row: Tensor | None = None) -> Tensor:
+        """Log-probability (B,) of step k (B,) of traces, differentiable.
+
+        Args:
+            obs: (N, Do) normalised.
+            trace: (N, ...).
+            k: (B,) steps.
+            row: (B,) whose steps; None for each one's, where B = N.
+        """
 
     def entropy(self) -> Tensor:
         """Entropy of the exploration noise; 0 where it is not learned."""

@@ -27,7 +27,7 @@ class TeacherLoss:
 
     Args:
         teach: draws the teacher's traces for observations.
-        logprob: log-probability (B,) of step k (B,) of traces under the policy that is trained.
+        logprob: of an actor head, under the policy that is trained.
         weight: of the loss.
         microbatch: rows evaluated at a time; no influence on the gradient.
         seed: of the run.
@@ -38,7 +38,7 @@ class TeacherLoss:
     def __init__(
         self,
         teach: Callable[[Tensor, torch.Generator], Tensor],
-        logprob: Callable[[Tensor, Tensor, Tensor], Tensor],
+        logprob: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
         weight: float,
         microbatch: int,
         seed: int,
@@ -57,8 +57,7 @@ class TeacherLoss:
         """Gradient of weight x -mean log-probability."""
         total = 0.0
         for index in torch.arange(len(row), device=row.device).split(self.microbatch):
-            chosen = row[index]
-            loss = -self.logprob(self.obs[chosen], self.trace[chosen], k[index]).sum() / len(row)
+            loss = -self.logprob(self.obs, self.trace, k[index], row[index]).sum() / len(row)
             (self.weight * loss).backward()
             total += loss.item()
         return {"bc_loss": total}

@@ -91,14 +91,16 @@ class DiffusionHead:
         """(K'+1, Tp, Da)."""
         return (self.n_steps + 1, *self.policy.chunk_shape)
 
-    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor, row: Tensor | None = None) -> Tensor:
         """Log-probability of the transition from entry k to entry k + 1 of the chain."""
         t = self.n_steps - 1 - k
-        row = torch.arange(len(k), device=k.device)
-        x = trace[row, k]
-        eps = self.actor(x, self.actor.time_table().index_select(0, t), obs)
+        if row is None:
+            row = torch.arange(len(k), device=k.device)
+        entries, entry = trace.flatten(0, 1), row * trace.shape[1] + k  # of whole chains only these are gathered
+        x, x_next = entries.index_select(0, entry), entries.index_select(0, entry + 1)
+        eps = self.actor(x, self.actor.time_table().index_select(0, t), obs.index_select(0, row))
         mean = self.schedule.posterior_mean(x, eps, t)
-        return chain_logprob(trace[row, k + 1], mean, self.logprob_std[t, None, None])
+        return chain_logprob(x_next, mean, self.logprob_std[t, None, None])
 
     def entropy(self) -> Tensor:
         """The noise of the chain is not learned."""

@@ -374,7 +374,7 @@ class PPO:
         total = 0.0
         parts = zip(distinct.split(self.microbatch), count.split(self.microbatch), strict=True)
         for index, weight in parts:
-            error = self.critic(self.rollout.obs[index]).squeeze(1) - self.rollout.returns[index]
+            error = self.critic(self.rollout.obs.index_select(0, index)).squeeze(1) - self.rollout.returns[index]
             loss = 0.5 * (weight * error.square()).sum() / len(row)
             (self.config.vf_coef * loss).backward()
             total += loss.item()
@@ -390,7 +390,7 @@ class PPO:
     def _surrogate(self, row: Tensor, k: Tensor, advantage: Tensor) -> Surrogate:
         assert self.rollout is not None
         old_logprob = self.rollout.logprob[row, k]
-        logprob = self.head.logprob(self.rollout.obs[row], self.rollout.trace[row], k)
+        logprob = self.head.logprob(self.rollout.obs, self.rollout.trace, k, row)
         return clipped_surrogate(logprob, old_logprob, advantage, self.clip_coef[k])
 
     def _actor_backward(self, row: Tensor, k: Tensor) -> Info:

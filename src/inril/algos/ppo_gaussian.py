@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.actor import Sample
+from inril.algos.actor import Sample, chosen_rows
 from inril.algos.base import Info
 from inril.algos.ppo import PPO, make_ppo
 from inril.config.algos import PPOConfig
@@ -52,9 +52,9 @@ class GaussianHead:
         """(Tp, Da)."""
         return self.policy.chunk_shape
 
-    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor, row: Tensor | None = None) -> Tensor:
         """Log-probability of the chunk."""
-        return self.policy.logprob(obs, trace)
+        return self.policy.logprob(*chosen_rows(row, obs, trace))
 
     def entropy(self) -> Tensor:
         """Mean over action dimensions, up to a constant."""

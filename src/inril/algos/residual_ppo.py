@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inril.algos.actor import Sample
+from inril.algos.actor import Sample, chosen_rows
 from inril.algos.base import Info
 from inril.algos.gae import RewardScaler
 from inril.algos.ppo import PPO, Stepping
@@ -127,8 +127,9 @@ class ResidualHead:
         action_dim = self.policy.action_dim
         return (action_dim if self.noise is None else 2 * action_dim + 1,)
 
-    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor) -> Tensor:
+    def logprob(self, obs: Tensor, trace: Tensor, k: Tensor, row: Tensor | None = None) -> Tensor:
         """Log-probability of the residual, given the noise of the step before where it lasts."""
+        obs, trace = chosen_rows(row, obs, trace)
         return self._logprob(self.policy.mean(obs), trace)
 
     def _logprob(self, mean: Tensor, trace: Tensor) -> Tensor:
