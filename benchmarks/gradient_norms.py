@@ -51,7 +51,7 @@ def short(config: FinetuneConfig, act_steps: int, clip: float | None) -> Finetun
             "n_envs": _N_ENVS,
             "env_steps": _ITERATIONS * steps_per_itr,
             "algo": algo.model_copy(update=changed),
-            "eval": config.eval.model_copy(update={"every": 100, "n_envs": 1, "choices": False}),
+            "eval": config.eval.model_copy(update={"every": 100, "n_envs": 1, "choices": "never"}),
             "report_episodes": 1,
             "report_best": False,
             "checkpoint_every": 100,

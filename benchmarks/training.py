@@ -14,7 +14,7 @@ pre-training and the final report.
 
 How near to the limit: the simulator by bare physics; networks and gradient steps by the matrix products that they
 carry out (counted in a third iteration), at the speed of a large product. Neither counts anything else that has to be
-done, such as activations, noise and the optimiser.
+done, such as activations, noise and the optimiser. Memory is the process's peak, demonstrations and compilers included.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.hopper import gemm_flops_per_cpu_second
+from benchmarks.hopper import gemm_flops_per_cpu_second, peak_memory_bytes
 from benchmarks.physics import bare_steps
 
 _ROOT = Path(__file__).parents[1]
@@ -119,6 +119,7 @@ def measure(case: Case) -> dict[str, float]:
         seconds["evaluate"] /= cfg.eval.every
         rollout = seconds.pop("rollout") - simulator.recording
         physics = simulator.bare(steps)
+        memory = peak_memory_bytes()
         products = count_products(tuning, loop)
         tuning.env.close()
     peak = gemm_flops_per_cpu_second()
@@ -126,6 +127,7 @@ def measure(case: Case) -> dict[str, float]:
     return {
         "steps": float(steps),
         "steps of a run": float(cfg.env_steps),
+        "peak memory": float(memory),
         **physics,
         "control and observation": simulated - physics["physics"],
         "networks in the rollout": rollout - simulated,
@@ -214,7 +216,8 @@ def rate(costs: dict[str, float]) -> float:
 
 def parts_of(costs: dict[str, float]) -> dict[str, float]:
     """Return the seconds of the parts that the whole is the sum of."""
-    return {name: value for name, value in costs.items() if not name.startswith(("steps", "physics:", "limit:"))}
+    others = ("steps", "peak", "physics:", "limit:")
+    return {name: value for name, value in costs.items() if not name.startswith(others)}
 
 
 def nearness(costs: dict[str, float]) -> dict[str, float]:
@@ -232,11 +235,13 @@ def show(case: str, costs: Sequence[dict[str, float]]) -> None:
     """Print medians over the repeats."""
     whole = median(one["steps"] / rate(one) for one in costs)
     run_s = median(one["steps of a run"] / rate(one) for one in costs)
+    memory_mb = max(one["peak memory"] for one in costs) / 1e6
     print(
-        f"{case}: {median(map(rate, costs)):,.0f} environment steps per CPU-second, {run_s / 3600:.2f} CPU-hours a run"
+        f"{case}: {median(map(rate, costs)):,.0f} environment steps per CPU-second, "
+        f"{run_s / 3600:.2f} CPU-hours a run, {memory_mb:.0f} MB at most"
     )
     for name in costs[0]:
-        if not name.startswith(("steps", "limit:")):
+        if not name.startswith(("steps", "peak", "limit:")):
             print(f"    {name:28s} {median(one[name] for one in costs) / whole:6.1%}")
     for name in nearness(costs[0]):
         print(f"    {name}: {median(nearness(one)[name] for one in costs):.0%}")

@@ -284,14 +284,15 @@ def test_diagnostics_stand_beside_the_metrics(run: Any, method: str) -> None:
     assert (norms.to_numpy() >= table.loc[table["metric"] == "grad_norm_rl_median", "value"].to_numpy()).all()
 
 
-def test_ways_to_choose_are_evaluated_in_the_same_episodes(run: Any) -> None:
-    cfg = tiny.finetune_config("idql", changed={"eval": {"choices": True}})
+@pytest.mark.parametrize("choices", ["report", "always"])
+def test_ways_to_choose_are_evaluated_in_the_same_episodes(run: Any, choices: str) -> None:
+    cfg = tiny.finetune_config("idql", changed={"eval": {"choices": choices}})
     folder = run(cfg)
     table = pd.read_csv(folder / "diagnostics.csv")
     evaluations = tiny.metric(folder, "eval", "return")
     for name in ("weighted", "actor"):
         rows = table[(table["split"] == f"eval_{name}") & (table["metric"] == "return")]
-        assert len(rows) == len(evaluations)
+        assert len(rows) == (len(evaluations) if choices == "always" else 0)
         assert (table["split"] == f"report_{name}").any()
     assert tiny.same_weights(tiny.weights(folder), tiny.weights(run(tiny.finetune_config("idql"))))
 

@@ -58,7 +58,9 @@ class EvalConfig(Model):
 
     every: PositiveInt = Field(10, description="iterations between evaluations")
     n_envs: PositiveInt = Field(20, description="environments of one evaluation, one episode each")
-    choices: bool = later(False, description="IDQL: evaluate the other ways to choose among proposals too")
+    choices: Literal["never", "report", "always"] = later(
+        "never", description="IDQL: when the other ways to choose among proposals are evaluated too"
+    )
 
 
 class HoldoutConfig(Model):

@@ -315,7 +315,7 @@ class Finetuning:
         if self.cfg.task.metric == "success":
             values["success"] = result.success.mean()
         self.metrics.add(self.itr, self.env_steps, "eval", values)
-        if self.cfg.eval.choices:
+        if self.cfg.eval.choices == "always":
             self._log_choices("eval", self.cfg.eval.n_envs)
         log.info("itr %d: evaluation return %.1f", self.itr, values["return"])
 
@@ -348,7 +348,7 @@ class Finetuning:
     def _publish(self) -> None:
         with self._clock("report"):
             report = self._evaluate("report", self.cfg.report_episodes)
-        if self.cfg.eval.choices:
+        if self.cfg.eval.choices != "never":
             self._log_choices("report", self.cfg.report_episodes)
         self.folder.check()
         for episode in report.episodes(self.cfg.task.metric):
