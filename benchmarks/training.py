@@ -38,6 +38,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import inril
 from benchmarks.hopper import gemm_flops_per_cpu_second, peak_memory_bytes
 from benchmarks.physics import bare_steps
 
@@ -88,7 +89,7 @@ def measure(case: Case) -> dict[str, float]:
     from inril.train.run_folder import open_run
 
     torch.set_num_threads(1)
-    config = _ROOT / "config"
+    config = Path(inril.__file__).parents[2] / "config"
     project = Project(config, read_yaml(config / "config.yaml") | {"budget": case.budget})
     cfg = project.finetune(case.task, case.method, "none", "inf", 0)
     cfg = cfg.model_copy(update={"algo": cfg.algo.model_copy(update={"critic_warmup_itr": 0})})
@@ -201,7 +202,7 @@ class Watched:
 
 
 def in_subprocess(case: str, root: Path) -> dict[str, float]:
-    """Measure a case with the code of a checkout, on this one's data."""
+    """Measure a case with the code and settings of a checkout, on this one's data."""
     code = f"import json; from benchmarks.training import *; print(json.dumps(measure(Case.of({case!r}))))"
     env = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{_ROOT}"}
     done = subprocess.run([sys.executable, "-c", code], env=env, check=True, stdout=subprocess.PIPE, text=True)
