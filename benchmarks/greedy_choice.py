@@ -60,7 +60,7 @@ def main() -> None:
         policy, spec = load_policy(policy_file, config.task)
         assert isinstance(policy, DiffusionPolicy)
         split = split_demos(demos, spec.horizon_steps, config.holdout, normalizer=policy.normalizer)
-        idql = make_idql(config, policy, split.train)
+        idql = make_idql(config, policy, split)
         for name, choice in _CHOICES.items():
             idql.exploit = partial(exploit, idql, choice)  # type: ignore[method-assign]
             result = evaluate(idql.act, config.task, spec.horizon_steps, args.episodes, _SEED)

@@ -117,7 +117,7 @@ def reference_run(execution: Execution = Execution(device="cpu")) -> ReferenceRu
     assert isinstance(policy, DiffusionPolicy)
     run = project.finetune("hopper", "dppo", "none", "inf", 0)
     env = make("hopper", run.n_envs, cloning.horizon_steps, execution.sim_threads)
-    return ReferenceRun(make_dppo(run, policy, split.train), env, run, cloning, split)
+    return ReferenceRun(make_dppo(run, policy, split), env, run, cloning, split)
 
 
 def measure_iteration(algorithm: PPO, env: BatchedEnv, itr: int) -> IterationCost:

@@ -53,7 +53,7 @@ def build(config: FinetuneConfig, demos: SplitDemos, policy: DiffusionPolicy, se
     assert isinstance(config.algo, IDQLConfig)
     changed = {name: value for name, value in settings.items() if name != "updates"}
     algo = config.algo.model_copy(update={**changed, "train_actor": False, "n_samples": 10, "buffer_rows": 5000})
-    idql = make_idql(config.model_copy(update={"algo": algo}), policy, demos.train)
+    idql = make_idql(config.model_copy(update={"algo": algo}), policy, demos)
     idql.n_updates = settings["updates"]
     return idql
 

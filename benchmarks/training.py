@@ -78,7 +78,7 @@ def measure(case: Case) -> dict[str, float]:
     Entries of "limit: ..." are the seconds that a part would take at its limit.
     """
     from inril import paths
-    from inril.algos.make import make_algorithm, rewarded_demos_of
+    from inril.algos.make import make_algorithm
     from inril.data.chunks import split_demos
     from inril.data.demo_file import read_demos
     from inril.origin import origin_here
@@ -104,7 +104,7 @@ def measure(case: Case) -> dict[str, float]:
         tempfile.TemporaryDirectory() as folder,
         open_run(Path(folder), cfg, {}, "error", origin_here(torch.device("cpu"))) as run,
     ):
-        algorithm = make_algorithm(cfg, policy, split, rewarded_demos_of(cfg, demos, policy))
+        algorithm = make_algorithm(cfg, policy, split)
         tuning = finetune.Finetuning(cfg, spec, algorithm, split, run)
         simulator: Any = Watched(tuning.env)
         tuning.env = simulator

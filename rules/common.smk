@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import get_args
 
 from inril import paths
-from inril.config.base import COMPUTE, DEFAULT_BUDGET, DemoSource, Method
-from inril.config.base import PolicyName, Separation
+from inril.config.base import COMPUTE, DEFAULT_BUDGET, DemoSource, PolicyName
+from inril.config.base import Separation
 from inril.config.runs import ExpertJob
 from inril.config.shown import FigureSpec, PlannedRun
 from inril.errors import InputError
@@ -54,7 +54,7 @@ wildcard_constraints:
     task="|".join(PROJECT.tasks),
     source="|".join(get_args(DemoSource)),
     policy="|".join(get_args(PolicyName)),
-    method="|".join(get_args(Method)),
+    method="|".join(PROJECT.all_methods),
     separation="|".join(get_args(Separation)),
     figure="|".join(PROJECT.root.figures),
     comparison="|".join(PROJECT.root.comparisons),
@@ -171,7 +171,7 @@ def shown(wildcards):
 
 def run_labels(wildcards):
     """Return the columns by which the report lists a run; m is padded, since the page sorts them as text."""
-    m = "RL only" if wildcards.m == "inf" else wildcards.m.rjust(3)
+    m = PROJECT.arm_name(wildcards.method, wildcards.m).rjust(3)
     names = ("task", "method", "separation")
     return {name: wildcards[name] for name in names} | {"m": m, "seed": wildcards.seed}
 

@@ -36,9 +36,7 @@ rule finetune:
         runtime=lambda w: minutes(finetune_config(w).env_steps, 15000),
     params:
         config=lambda w: finetune_config(w).model_dump_json(),
-        numerics=lambda w: finetune_versions(
-            project(w.budget).suite(w.task), w.method, w.separation, w.m
-        ),
+        numerics=lambda w: finetune_versions(finetune_config(w)),
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril finetune --config {params.config:q} --demos {input.demos:q} --policy {input.policy:q} "

@@ -39,9 +39,10 @@ rule gains:
         runtime=10,
     params:
         numerics=versions("report"),
+        rl_only=PROJECT.rl_only_methods,
     shell:
         "python -m inril gains --finetune {input.finetune:q} --pretrain {input.pretrain:q} "
-        "--out {output:q} &> {log:q}"
+        "--rl-only {params.rl_only:q} --out {output:q} &> {log:q}"
 
 
 rule claims:

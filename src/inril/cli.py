@@ -169,7 +169,7 @@ def _film(args: argparse.Namespace) -> None:
 def _gains(args: argparse.Namespace) -> None:
     from inril.report import gains
 
-    gains.run(args.finetune, args.pretrain, args.out)
+    gains.run(args.finetune, args.pretrain, args.rl_only, args.out)
 
 
 def _claims(args: argparse.Namespace) -> None:
@@ -297,6 +297,7 @@ def _add_shown(commands: Commands) -> None:
     gains = _command(commands, "gains", _gains, "compare runs with the policies that they started from")
     _path(gains, "--finetune", "metrics.csv of each run", nargs="+")
     _path(gains, "--pretrain", "metrics.csv of the policy of each run, in the same order", nargs="+")
+    gains.add_argument("--rl-only", nargs="*", default=[], help="methods that learn from rewards alone")
 
     claims = _command(commands, "claims", _claims, "test the paper's claims on runs")
     _path(claims, "--metrics", "metrics.csv of each run", nargs="+")

@@ -6,6 +6,7 @@ Golden tests (tests/unit/test_golden.py) fail when results change without a bump
 from __future__ import annotations
 
 from inril.config.base import SCRIPTED
+from inril.config.runs import FinetuneConfig
 
 VERSIONS = {
     "expert": 1,
@@ -31,25 +32,6 @@ VERSIONS = {
     "report": 2,
 }
 
-# What methods compute with, where that is more than the algorithm of their name.
-_PARTS = {
-    "dppo_bcloss": ("dppo", "bc_loss"),
-    "dppo_demoloss": ("dppo", "bc_loss"),
-    "dppo_demoloss_017": ("dppo", "bc_loss"),
-    "dppo_demoloss_150": ("dppo", "bc_loss"),
-    "dppo_demoloss_450": ("dppo", "bc_loss"),
-    "dppo_il_only": ("dppo",),
-    "dppo_noise": ("dppo", "noise"),
-    "dppo_norm": ("dppo",),
-    "dppo_own": ("dppo",),
-    "idql_demos_actor": ("idql",),
-    "idql_demos_both": ("idql", "rewarded_demos"),
-    "idql_frozen": ("idql",),
-    "idql_noise": ("idql", "noise"),
-    "residual_il_only": ("residual_ppo",),
-    "residual_ppo_naive": ("residual_ppo",),
-}
-
 
 def versions(*parts: str) -> dict[str, int]:
     """Return the versions of the named parts, for a rule's params."""
@@ -73,10 +55,11 @@ def pretrain_versions(suite: str) -> dict[str, int]:
     return versions("pretrain", "evaluate", *_simulator(suite))
 
 
-def finetune_versions(suite: str, method: str, separation: str, m: str | int) -> dict[str, int]:
+def finetune_versions(run: FinetuneConfig) -> dict[str, int]:
     """Return the versions of what a fine-tuning run computes with; RL only separates nothing."""
-    interleaving = () if m == "inf" else (separation,)
-    parts = (*_PARTS.get(method, (method,)), *interleaving, *_simulator(suite))
+    noise = ("noise",) if run.il.source == "noise" else ()
+    interleaving = () if run.m == "inf" else (run.separation,)
+    parts = (*run.algo.numerics, *noise, *interleaving, *_simulator(run.task.suite))
     return versions("finetune", "evaluate", *parts)
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from inril import paths
-from inril.config.algos import DPPOConfig, ResidualPPOConfig
-from inril.config.base import COMPUTE, SOURCES, DemoSource, M, Method, PolicyName, Separation, Suite
+from inril.config.algos import KINDS
+from inril.config.base import COMPUTE, NOT_INTERLEAVED, RL_NAME, SOURCES, DemoSource, M, PolicyName, Separation, Suite
 from inril.config.policy import DiffusionConfig
 from inril.config.root import Axes, RootConfig
 from inril.config.runs import DemosConfig, ExpertConfig, FinetuneConfig, PretrainConfig, separations
 from inril.config.shown import (
+    ComparisonColumn,
     ComparisonRow,
     ComparisonSpec,
     FigureConfig,
@@ -35,15 +36,16 @@ from inril.settings import Layer, read_yaml, validate
 # Set by the run itself; in a file they would be overridden without a word.
 _RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
 _SETTINGS = {
-    "finetune": (get_args(Method), FinetuneConfig.model_fields.keys() - _RUN_KEYS),
-    "pretrain": (get_args(PolicyName), PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS}),
+    "finetune": FinetuneConfig.model_fields.keys() - _RUN_KEYS,
+    "pretrain": PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS},
 }
 _PHASES = {"expert", "demos", "pretrain", "finetune"}
+_OF_METHOD = {"base", "rl_only"}  # what a method is, beside its settings
 _OF_TASK = {"published", *Axes.model_fields}  # of a budget
 _SECTIONS = {
     "tasks": {"task", "clip", *_PHASES},
     "budgets": {"tasks", *Axes.model_fields, *_PHASES},
-    "methods": {"base", *_SETTINGS["finetune"][1]},
+    "methods": {*_OF_METHOD, *_SETTINGS["finetune"]},
 }
 
 
@@ -51,7 +53,7 @@ class Run(NamedTuple):
     """One fine-tuning run of a budget."""
 
     task: str
-    method: Method
+    method: str
     separation: Separation
     m: M
     seed: int
@@ -106,6 +108,21 @@ class Project:
         """Ids of all tasks."""
         return tuple(sorted(path.stem for path in (self.config_dir / "tasks").glob("*.yaml")))
 
+    @cached_property
+    def all_methods(self) -> tuple[str, ...]:
+        """Names of all methods."""
+        return tuple(sorted(path.stem for path in (self.config_dir / "methods").glob("*.yaml")))
+
+    @property
+    def rl_only_methods(self) -> tuple[str, ...]:
+        """Methods that, without interleaving, learn from rewards alone."""
+        return tuple(method for method in self.all_methods if self._read("methods", method)[1].get("rl_only"))
+
+    def arm_name(self, method: str, m: M | str) -> str:
+        """Return what an arm is called: its m; RL only, or else not interleaved."""
+        plain = RL_NAME if method in self.rl_only_methods else NOT_INTERLEAVED
+        return plain if m == "inf" else str(m)
+
     @property
     def demonstrated(self) -> tuple[str, ...]:
         """Tasks whose demonstrator is a trained policy."""
@@ -115,10 +132,10 @@ class Project:
         """Policies that a task can pre-train."""
         return tuple(self._read("tasks", task)[1].get("pretrain") or {})
 
-    def methods(self, task: str) -> tuple[Method, ...]:
+    def methods(self, task: str) -> tuple[str, ...]:
         """Methods that can fine-tune one of a task's policies."""
         policies = self.policies(task)
-        return tuple(method for method in get_args(Method) if self._policy_name(task, method) in policies)
+        return tuple(method for method in self.all_methods if self._policy_name(task, method) in policies)
 
     def axes(self, task: str) -> Axes:
         """Return seeds and arms of a task: the chosen ones, else the budget's for this task, else for all."""
@@ -172,7 +189,8 @@ class Project:
         if isinstance(run, Pretraining):
             about.append(f"pre-trained policy {run.policy}")
         else:
-            about.append(f"{run.method}, RL only" if run.m == "inf" else f"{run.method}, {run.separation}, m = {run.m}")
+            arm = self.arm_name(run.method, run.m)
+            about.append(f"{run.method}, {arm}" if run.m == "inf" else f"{run.method}, {run.separation}, m = {arm}")
         return FilmSpec(
             subject=", ".join([*about, f"training seed {run.seed}"]),
             **shown.model_dump(include={"title", "seed", "frames", "outcomes", "examples", "episodes", "max_episodes"}),
@@ -272,7 +290,7 @@ class Project:
 
     def finetune(self, task: str, method: str, separation: str, m: M, seed: int) -> FinetuneConfig:
         """Resolve one fine-tuning run."""
-        _require("method", method, get_args(Method))
+        _require("method", method, self.all_methods)
         _require("separation", separation, get_args(Separation))
         axes = {"method": method, "separation": separation, "m": m, "seed": seed, **self._threads}
         of_task, lineage = self._read("tasks", task), self._lineage(method)
@@ -286,6 +304,7 @@ class Project:
                 *(layer for name in lineage for layer in self._of_budget(task, "finetune", name)),
                 (self.config_dir, axes),
             ],
+            lacking={"env_steps": self.budget[0]},
         )
         self._check_policy(config)
         return config
@@ -309,21 +328,26 @@ class Project:
         for name in self.root.figures:
             for panel in self.figure(name).panels:
                 _require(f"figures.{name}.panels.task", panel.task, self.tasks)
+                for method in (panel.method, *(control.method for control in panel.controls)):
+                    _require(f"figures.{name}, panel {panel.label}: method", method, self.methods(panel.task))
                 _require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
         for name in self.root.comparisons:
             compared = self.comparison(name)
             policies = [column.policy for column in compared.columns if isinstance(column, PolicyColumn)]
+            methods = [column.method for column in compared.columns if isinstance(column, ComparisonColumn)]
             for row in compared.rows:
                 _require(f"source of comparison {name}, {row.task}", row.source, (COMPUTE, *self.budgets))
                 for policy in policies:
                     _require(f"policy of {row.task} in comparison {name}", policy, self.policies(row.task))
+                for method in methods:
+                    _require(f"method of {row.task} in comparison {name}", method, self.methods(row.task))
         self._check_films()
 
     def _policy_name(self, task: str, method: str) -> str:
         """Return what a method starts from on a task."""
         root = self._lineage(method)[0]
         of_task = self._part(self._read("tasks", task), "finetune", root)[1]
-        return str({**self._read("methods", root)[1], **of_task}["policy_name"])
+        return str({**self._read("methods", root)[1], **of_task}["policy_name"])  # a root names one
 
     def _check_films(self) -> None:
         for name in self.root.films:
@@ -340,7 +364,7 @@ class Project:
         base = values.get("base")
         if base is None:
             return (method,)
-        roots = [name for name in get_args(Method) if "base" not in self._read("methods", name)[1]]
+        roots = [name for name in self.all_methods if "base" not in self._read("methods", name)[1]]
         if base not in roots:
             raise InputError(path, field="base", expected=f"one of {', '.join(roots)}", got=repr(base))
         return base, method
@@ -348,27 +372,17 @@ class Project:
     @staticmethod
     def _own(layer: Layer) -> Layer:
         path, values = layer
-        return path, {key: value for key, value in values.items() if key != "base"}
+        return path, {key: value for key, value in values.items() if key not in _OF_METHOD}
 
     def _check_policy(self, config: FinetuneConfig) -> None:
         """Check what a method asks of the policy that it starts from."""
         start = self.pretrain(config.task.id, config.policy_name, config.seed)
         if not isinstance(start.policy, DiffusionConfig):
             return
-        n_denoising, horizon = start.policy.denoising_steps, start.horizon_steps
-        chain = f"the {n_denoising} denoising steps of the pre-trained policy", n_denoising
-        if isinstance(config.algo, DPPOConfig):
-            self._at_most(config, "ft_denoising_steps", config.algo.ft_denoising_steps, *chain)
-        if isinstance(config.algo, ResidualPPOConfig):
-            residual = config.algo.residual
-            self._at_most(config, "residual.ddim_steps", residual.ddim_steps or 1, *chain)
-            of_chunk = f"the {horizon} steps of the pre-trained policy's chunks"
-            self._at_most(config, "residual.act_steps", residual.act_steps or 1, of_chunk, horizon)
-
-    def _at_most(self, config: FinetuneConfig, field: str, value: int, bound: str, limit: int) -> None:
-        if value > limit:
-            where = f"finetune.{config.method}.algo.{field}"
-            raise InputError(self.budget[0], field=where, expected=f"at most {bound}", got=str(value))
+        for field, value, most, what in config.algo.limits(start.policy.denoising_steps, start.horizon_steps):
+            if value > most:
+                where = f"finetune.{config.method}.algo.{field}"
+                raise InputError(self.budget[0], field=where, expected=f"at most the {most} {what}", got=str(value))
 
     def _axes(self, of_task: Mapping[str, Any] = {}) -> Axes:
         path, of_budget = self.budget
@@ -411,13 +425,26 @@ class Project:
     def _checked(self, kind: str, path: Path) -> dict[str, Any]:
         values = read_yaml(path)
         _check_keys(path, "", values, _SECTIONS[kind])
-        _check_phases(path, "", values)
+        if kind == "methods":
+            _check_method(path, values)
+        self._check_phases(path, "", values)
         of_tasks = values.get("tasks") or {}
         _check_keys(path, "tasks.", of_tasks, self.tasks)
         for task, part in of_tasks.items():
             _check_keys(path, f"tasks.{task}.", part or {}, _PHASES | _OF_TASK)
-            _check_phases(path, f"tasks.{task}.", part or {})
+            self._check_phases(path, f"tasks.{task}.", part or {})
         return values
+
+    def _check_phases(self, path: Path, prefix: str, values: Mapping[str, Any]) -> None:
+        """Check the keys of the phases that have members: policies, methods."""
+        members = {"finetune": self.all_methods, "pretrain": get_args(PolicyName)}
+        for section, known in members.items():
+            parts = values.get(section) or {}
+            _check_keys(path, f"{prefix}{section}.", parts, known)
+            for member, part in parts.items():
+                _check_keys(path, f"{prefix}{section}.{member}.", part or {}, _SETTINGS[section])
+                if section == "finetune":
+                    _check_no_kind(path, f"{prefix}{section}.{member}.", part or {})
 
     @staticmethod
     def _part(layer: Layer, *keys: str, only: Sequence[str] | None = None) -> Layer:
@@ -434,13 +461,27 @@ def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Colle
             raise InputError(path, field=f"{prefix}{key}", expected=expected, got="an unknown key")
 
 
-def _check_phases(path: Path, prefix: str, values: Mapping[str, Any]) -> None:
-    """Check the keys of the phases that have members: policies, methods."""
-    for section, (members, settings) in _SETTINGS.items():
-        parts = values.get(section) or {}
-        _check_keys(path, f"{prefix}{section}.", parts, members)
-        for member, part in parts.items():
-            _check_keys(path, f"{prefix}{section}.{member}.", part or {}, settings)
+def _check_method(path: Path, values: Mapping[str, Any]) -> None:
+    """Check that a method says which algorithm it is and what it starts from; one with a base says neither."""
+    if "base" in values:
+        _check_no_kind(path, "", values)
+        return
+    if "policy_name" not in values:
+        raise InputError(path, field="policy_name", expected="the policy that it starts from", got="nothing")
+    kind = _algo(values).get("kind")
+    if kind not in KINDS:
+        raise InputError(path, field="algo.kind", expected=f"one of {', '.join(KINDS)}", got=repr(kind))
+
+
+def _check_no_kind(path: Path, prefix: str, values: Mapping[str, Any]) -> None:
+    if "kind" in _algo(values):
+        field = f"{prefix}algo.kind"
+        raise InputError(path, field=field, expected="nothing: a method's own file names its algorithm", got="a value")
+
+
+def _algo(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    algo = values.get("algo")
+    return algo if isinstance(algo, Mapping) else {}
 
 
 def _require(kind: str, name: str, choices: Sequence[str]) -> None:

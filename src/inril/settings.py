@@ -5,7 +5,6 @@ An error names the file of the topmost layer that set the offending key.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,10 +18,6 @@ from inril.errors import InputError
 Layer = tuple[Path, Mapping[str, Any]]
 ModelT = TypeVar("ModelT", bound=Model)
 
-# Members of a union appear in pydantic's locations by tag or type; no such key stands in the file.
-_UNION_MEMBER = re.compile(
-    r"residual_ppo|dppo|idql|dipo|awr|ppo|diffusion|gaussian|mlp|unet|fine-tuned|pre-trained|constrained-int|literal\[.*\]"
-)
 _LONG = 200  # characters; a longer value is a whole section and would drown the message
 
 
@@ -54,8 +49,13 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def validate(model: type[ModelT], layers: Sequence[Layer]) -> ModelT:
+def validate(model: type[ModelT], layers: Sequence[Layer], lacking: Mapping[str, Path] = {}) -> ModelT:
     """Merge layers and build the model.
+
+    Args:
+        model: what is described.
+        layers: later ones win.
+        lacking: the file to name for a missing key, by its first part, where that is not the first layer's.
 
     Raises:
         InputError: naming the file that set the offending key, the key, what was expected and what was found.
@@ -67,8 +67,9 @@ def validate(model: type[ModelT], layers: Sequence[Layer]) -> ModelT:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        keys = [str(part) for part in first["loc"] if not _UNION_MEMBER.fullmatch(str(part))]
-        where = next((path for path, layer in reversed(layers) if _holds(layer, keys)), layers[0][0])
+        keys = _keys(values, first["loc"], first["type"] == "missing")
+        home = lacking.get(keys[0], layers[0][0]) if keys else layers[0][0]
+        where = next((path for path, layer in reversed(layers) if _holds(layer, keys)), home)
         raise InputError(
             where,
             field=".".join(keys),
@@ -78,12 +79,23 @@ def validate(model: type[ModelT], layers: Sequence[Layer]) -> ModelT:
         ) from None
 
 
+def _keys(values: Any, location: Sequence[str | int], last_is_missing: bool) -> list[str]:
+    """Return the keys of a location in the values; pydantic's also names members of unions, by tag or type."""
+    keys = []
+    for part in location[:-1] if last_is_missing else location:
+        if part in values if isinstance(values, Mapping) else isinstance(part, int):
+            values = values[part]
+            keys.append(str(part))
+    return [*keys, str(location[-1])] if last_is_missing else keys
+
+
 def _expected(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "a known key"
     if kind == "missing":
         return "a value"
-    return message.removeprefix("Input should be ").removeprefix("Value error, ")
+    plain = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return plain.replace("String should match pattern", "a text that matches")
 
 
 def _got(kind: str, value: str) -> str:

@@ -12,7 +12,7 @@ import tiny
 import torch
 from torch import Tensor
 
-from inril.algos.make import make_algorithm, rewarded_demos_of
+from inril.algos.make import make_algorithm
 from inril.config.algos import PPOBase
 from inril.config.base import Execution
 from inril.config.runs import FinetuneConfig
@@ -65,8 +65,7 @@ def plain_algorithm(cfg: FinetuneConfig, inputs: tiny.Inputs) -> dict[str, Tenso
     demos = split_demos(
         read_demos(inputs.demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=policy.normalizer
     )
-    rewarded = rewarded_demos_of(cfg, inputs.demos, policy)
-    algorithm = make_algorithm(cfg, policy, demos, rewarded)
+    algorithm = make_algorithm(cfg, policy, demos)
     env = make(cfg.task.id, cfg.n_envs, algorithm.act_steps, max_episode_steps=cfg.task.max_episode_steps)
     env_steps = itr = 0
     while env_steps < cfg.env_steps:

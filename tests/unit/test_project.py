@@ -92,8 +92,56 @@ def test_a_method_takes_over_what_is_set_for_its_base_in_every_file(config_dir: 
 @pytest.mark.parametrize("base", ["ddpo", "dppo_bcloss", "dppo_demoloss"])
 def test_a_base_is_a_method_without_one(config_dir: Path, base: str) -> None:
     change(config_dir / "methods/dppo_bcloss.yaml", {"base": base})
-    with pytest.raises(InputError, match=f"dppo_bcloss.yaml: base: expected one of dppo, .*, got '{base}'"):
+    with pytest.raises(InputError, match=f"dppo_bcloss.yaml: base: expected one of awr, .*, got '{base}'"):
         project(config_dir).check()
+
+
+@pytest.mark.parametrize(
+    ("file", "removed", "changed", "message"),
+    [
+        ("methods/dppo.yaml", ["algo"], {}, "dppo.yaml: algo.kind: expected one of dppo, idql, .*, got None"),
+        ("methods/dppo.yaml", [], {"algo": {"kind": "ddpo"}}, "dppo.yaml: algo.kind: expected one of .*, got 'ddpo'"),
+        ("methods/dppo.yaml", ["policy_name"], {}, "dppo.yaml: policy_name: expected the policy that it starts from"),
+        ("methods/dppo_norm.yaml", [], {"algo": {"kind": "idql"}}, "dppo_norm.yaml: algo.kind: expected nothing"),
+        ("tasks/can.yaml", [], {"finetune": {"idql": {"algo": {"kind": "awr"}}}}, "can.yaml: finetune.idql.algo.kind"),
+        ("methods/dppo.yaml", [], {"rl_onyl": True}, "dppo.yaml: rl_onyl: expected one of .*, got an unknown key"),
+        ("methods/awr.yaml", ["n_envs"], {}, "tasks/[a-z0-9_]+.yaml: n_envs: expected a value, got nothing"),
+    ],
+)
+def test_a_method_that_is_incomplete_is_refused_by_its_file(
+    config_dir: Path, file: str, removed: list[str], changed: dict[str, Any], message: str
+) -> None:
+    values = {key: value for key, value in read_yaml(config_dir / file).items() if key not in removed}
+    (config_dir / file).write_text(yaml.safe_dump(merge(values, changed)))
+    with pytest.raises(InputError, match=message):
+        project(config_dir, budget="reference").check()
+
+
+def test_a_budget_without_steps_is_named(config_dir: Path) -> None:
+    budget = config_dir / "budgets/smoke.yaml"
+    values = read_yaml(budget)
+    del values["finetune"]["awr"]["env_steps"]
+    budget.write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=r"smoke.yaml: env_steps: expected a value, got nothing"):
+        project(config_dir, budget="smoke").check()
+
+
+def test_methods_are_the_files(config_dir: Path) -> None:
+    (config_dir / "methods/dppo_gentle.yaml").write_text("base: dppo\nalgo: {actor_lr: 1.0e-6}\n")
+    settings = project(config_dir)
+    assert set(settings.all_methods) - set(project().all_methods) == {"dppo_gentle"}
+    settings.check()
+    run = settings.finetune("hopper", "dppo_gentle", "surgery", 2, seed=0)
+    assert (run.method, run.algo.kind, run.algo.model_dump()["actor_lr"]) == ("dppo_gentle", "dppo", 1e-6)
+
+
+def test_arms_are_called_rl_only_where_their_method_says_so(config_dir: Path) -> None:
+    settings = project(config_dir)
+    said = {name for name in settings.all_methods if read_yaml(config_dir / f"methods/{name}.yaml").get("rl_only")}
+    assert said == {"dppo", "idql", "dipo", "awr", "ppo_gaussian", "residual_ppo"}
+    for method in settings.all_methods:
+        assert settings.arm_name(method, "inf") == ("RL only" if method in said else "not interleaved")
+        assert settings.arm_name(method, 10) == "10"
 
 
 def test_a_task_may_start_a_method_from_another_policy(config_dir: Path) -> None:
@@ -233,7 +281,7 @@ def test_bad_choices_are_refused(changed: dict[str, Any], message: str) -> None:
             {"task": "hoper"},
             "figures.fig8.panels.task: expected one of can, halfcheetah, hopper, lamp_low,",
         ),
-        ({"method": "ddpo"}, "figures.fig8.panels.0.method: expected 'dppo', 'dppo_bcloss', "),
+        ({"method": "ddpo"}, "figures.fig8, panel a: method: expected one of awr, dipo, dppo, dppo_bcloss, "),
         (
             {"separation": "loud"},
             "figures.fig8.panels.0.separation: expected 'none', 'surgery' or 'network', got 'loud'",
@@ -355,7 +403,7 @@ def test_rl_only_separates_nothing() -> None:
             ("ant", "dppo", "none"),
             "task: expected one of can, halfcheetah, hopper, lamp_low,",
         ),
-        (("hopper", "sac", "none"), "method: expected one of dppo, .*, ppo_gaussian, .*, got 'sac'"),
+        (("hopper", "sac", "none"), "method: expected one of awr, .*, ppo_gaussian, .*, got 'sac'"),
         (("hopper", "dppo", "wall"), "separation: expected one of none, surgery, network, got 'wall'"),
     ],
 )

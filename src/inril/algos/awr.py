@@ -143,7 +143,7 @@ class AWR(OffPolicy):
         return buffer.obs[position], buffer.chunk[position], weight
 
 
-def make_awr(config: FinetuneConfig, policy: DiffusionPolicy) -> AWR:
+def make_awr(config: FinetuneConfig, policy: DiffusionPolicy, _: object = None) -> AWR:
     """Build AWR for one run, with a fresh critic.
 
     Args:

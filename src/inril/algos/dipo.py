@@ -100,7 +100,7 @@ class DIPO(OffPolicy):
         return improved.detach()
 
 
-def make_dipo(config: FinetuneConfig, policy: DiffusionPolicy) -> DIPO:
+def make_dipo(config: FinetuneConfig, policy: DiffusionPolicy, _: object = None) -> DIPO:
     """Build DIPO for one run, with a fresh critic.
 
     Args:

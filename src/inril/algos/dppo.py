@@ -21,7 +21,7 @@ from inril.algos.bc_loss import DemoLoss, TeacherLoss
 from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time
 from inril.config.algos import DPPOConfig
 from inril.config.runs import FinetuneConfig
-from inril.data.chunks import ChunkDataset
+from inril.data.chunks import ChunkDataset, SplitDemos
 from inril.errors import InputError
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import (
@@ -144,7 +144,7 @@ class DiffusionHead:
         self.actor.load_state_dict(state)
 
 
-def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDataset) -> PPO:
+def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos) -> PPO:
     """Build DPPO for one run.
 
     Args:
@@ -164,7 +164,7 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDatas
             got=str(config.algo.ft_denoising_steps),
         )
     head = DiffusionHead(policy, config.algo)
-    regularizer = _bc_loss(config, config.algo, head, demos)
+    regularizer = _bc_loss(config, config.algo, head, demos.train)
     if not config.algo.train_actor:  # the control takes no gradient step of its own
         config = config.model_copy(update={"algo": config.algo.model_copy(update={"epochs": 0})})
     return make_ppo(config, head, regularizer)

@@ -25,8 +25,8 @@ from inril.algos.off_policy import OffPolicy
 from inril.config.algos import IDQLConfig
 from inril.config.policy import RankerConfig
 from inril.config.runs import FinetuneConfig
-from inril.data.chunks import ChunkDataset, DemoBatch
-from inril.data.rewarded_demos import RewardedDemos
+from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos
+from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos
 from inril.evaluate import Act
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import Critics
@@ -227,29 +227,32 @@ def ranker_of(config: IDQLConfig) -> RankerConfig:
     return RankerConfig(network=config.critic_network, n_critics=config.n_critics, n_samples=config.n_samples)
 
 
-def make_idql(
-    config: FinetuneConfig, policy: DiffusionPolicy, demos: ChunkDataset, rewarded_demos: RewardedDemos | None = None
-) -> IDQL:
+def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos) -> IDQL:
     """Build IDQL for one run, with fresh critics.
 
     Args:
         config: resolved settings of the run.
         policy: pre-trained diffusion policy.
-        demos: for the control whose actor also learns from demonstrations at every step.
-        rewarded_demos: for the control whose critics do so too; None for all others.
+        demos: for the control whose actor also learns from demonstrations at every step; those whose critics do so too
+            read their file again, rewards included.
     """
     algo = config.algo
     assert isinstance(algo, IDQLConfig)
-    assert (algo.demo_buffers == "both") == (rewarded_demos is not None)
     torch.manual_seed(subseed(config.seed, "init"))
     horizon_steps, _ = policy.chunk_shape
+    rewarded_demos = None
+    if algo.demo_buffers == "both":
+        assert demos.file is not None
+        rewarded_demos = read_rewarded_demos(
+            demos.file, config.task, horizon_steps, config.holdout, policy.normalizer, algo.reward_factor
+        )
     return IDQL(
         config=algo,
         policy=policy,
         q=build_critics(ranker_of(algo), config.task.obs_dim, config.task.action_dim, horizon_steps),
         value=MLP(algo.value_network, config.task.obs_dim, 1),
         experience=make_experience(config, algo, policy),
-        demos=demos,
+        demos=demos.train,
         n_updates=algo.n_updates(config.n_envs * config.n_steps),
         seed=config.seed,
         rewarded_demos=rewarded_demos,

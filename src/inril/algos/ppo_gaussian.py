@@ -91,7 +91,7 @@ class GaussianHead:
         self.policy.load_state_dict(state)
 
 
-def make_ppo_gaussian(config: FinetuneConfig, policy: GaussianPolicy) -> PPO:
+def make_ppo_gaussian(config: FinetuneConfig, policy: GaussianPolicy, _: object = None) -> PPO:
     """Build Gaussian PPO for one run.
 
     Args:

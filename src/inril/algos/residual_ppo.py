@@ -237,7 +237,7 @@ class BaseObserver:
             self.noise.load_state_dict(state["noise"])
 
 
-def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy) -> PPO:
+def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy, _: object = None) -> PPO:
     """Build residual PPO for one run, with a fresh residual and critic.
 
     Args:

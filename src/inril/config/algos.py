@@ -1,13 +1,67 @@
-"""Settings of algorithms; `kind` tells them apart."""
+"""Settings of algorithms, and the table of them by `kind`."""
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from inril.config.base import Fraction, Model, later
 from inril.config.policy import NetworkConfig
+
+
+class AlgoConfig(Model):
+    """What settings say of any algorithm.
+
+    Attributes:
+        kind: its name in `KINDS`.
+        critic_warmup_itr: iterations in which only critics learn.
+        fine_tunes: the kind of pre-trained policy that it takes.
+        has_base: whether there are networks that imitation may train apart from those of reinforcement.
+    """
+
+    if TYPE_CHECKING:  # fields that every algorithm has; where they stand in files is up to it
+        kind: str
+        critic_warmup_itr: int
+    fine_tunes: ClassVar[Literal["diffusion", "gaussian"]] = "diffusion"
+    has_base: ClassVar[bool] = False
+
+    @property
+    def imitates_only(self) -> bool:
+        """Whether no network learns from rewards (a control): nothing then stands in the way of imitation in phases."""
+        return False
+
+    @property
+    def numerics(self) -> tuple[str, ...]:
+        """Parts of `inril.numerics.VERSIONS` that it computes with, under these settings."""
+        return (self.kind,)
+
+    def limits(self, denoising_steps: int, horizon_steps: int) -> list[Limit]:
+        """Return what the pre-trained policy allows.
+
+        Args:
+            denoising_steps: K.
+            horizon_steps: Tp.
+        """
+        return []
+
+
+class Limit(NamedTuple):
+    """A bound on a setting that another one sets.
+
+    Attributes:
+        field: of the algorithm.
+        value: of it.
+        most: the largest that is possible.
+        what: there is so much of, in words.
+    """
+
+    field: str
+    value: int
+    most: int
+    what: str
 
 
 class ClipSchedule(Model):
@@ -18,7 +72,7 @@ class ClipSchedule(Model):
     rate: PositiveFloat = 3.0
 
 
-class PPOBase(Model):
+class PPOBase(AlgoConfig):
     """What Gaussian and diffusion PPO share."""
 
     gamma: Fraction = Field(description="discount per chunk")
@@ -43,7 +97,13 @@ class PPOConfig(PPOBase):
     """Gaussian PPO."""
 
     kind: Literal["ppo"] = "ppo"
+    fine_tunes = "gaussian"
     std_range: tuple[PositiveFloat, PositiveFloat] = Field(description="bounds of the learned standard deviation")
+
+    @property
+    def numerics(self) -> tuple[str, ...]:
+        """Of PPO on Gaussian policies."""
+        return ("ppo_gaussian",)
 
 
 class ResidualConfig(Model):
@@ -67,12 +127,26 @@ class ResidualPPOConfig(PPOBase):
     """PPO on a residual policy."""
 
     kind: Literal["residual_ppo"] = "residual_ppo"
+    has_base = True
     residual: ResidualConfig
     train_residual: bool = Field(True, description="false: imitation of the base is all that learns (control)")
     reward_clip: PositiveFloat = Field(5.0, description="bound on rewards over their running standard deviation")
     lr_warmup_itr: NonNegativeInt | None = Field(
         None, description="cosine decay of both rates over the run after so many iterations; null: constant rates"
     )
+
+    @property
+    def imitates_only(self) -> bool:
+        """Without a residual that learns."""
+        return not self.train_residual
+
+    def limits(self, denoising_steps: int, horizon_steps: int) -> list[Limit]:
+        """Steps of the base's chain, and of its chunks."""
+        steps, act_steps = self.residual.ddim_steps or 1, self.residual.act_steps or 1
+        return [
+            Limit("residual.ddim_steps", steps, denoising_steps, "denoising steps of the pre-trained policy"),
+            Limit("residual.act_steps", act_steps, horizon_steps, "steps of the pre-trained policy's chunks"),
+        ]
 
 
 class BcLossConfig(Model):
@@ -96,8 +170,23 @@ class DPPOConfig(PPOBase):
     bc_loss: BcLossConfig | None = later(None, description="imitation as a part of the actor's loss")
     train_actor: bool = later(True, description="false: imitation is all that learns (control)")
 
+    @property
+    def imitates_only(self) -> bool:
+        """Without an actor that learns from rewards."""
+        return not self.train_actor
 
-class OffPolicyBase(Model):
+    @property
+    def numerics(self) -> tuple[str, ...]:
+        """Also of the loss beside the surrogate."""
+        return (self.kind,) if self.bc_loss is None else (self.kind, "bc_loss")
+
+    def limits(self, denoising_steps: int, horizon_steps: int) -> list[Limit]:
+        """Steps of the chain."""
+        what = "denoising steps of the pre-trained policy"
+        return [Limit("ft_denoising_steps", self.ft_denoising_steps, denoising_steps, what)]
+
+
+class OffPolicyBase(AlgoConfig):
     """What algorithms with a replay buffer share."""
 
     gamma: Fraction = Field(description="discount per chunk")
@@ -139,6 +228,11 @@ class IDQLConfig(OffPolicyBase):
         "actor", description="in whose batches: the actor's alone; or the critics' too, which then see their rewards"
     )
 
+    @property
+    def numerics(self) -> tuple[str, ...]:
+        """Also of demonstrations' rewards, where critics see them."""
+        return (self.kind,) if self.demo_buffers == "actor" else (self.kind, "rewarded_demos")
+
 
 class DIPOConfig(OffPolicyBase):
     """Diffusion policy for model-free online reinforcement learning."""
@@ -161,3 +255,32 @@ class AWRConfig(OffPolicyBase):
     advantage_factor: PositiveFloat = Field(description="beta, factor of the normalised advantage in the exponent")
     max_weight: PositiveFloat = Field(description="bound on the weight of a chunk")
     actor_steps_per_critic_step: PositiveInt
+
+
+class Kind(NamedTuple):
+    """An algorithm.
+
+    Attributes:
+        config: its settings.
+        make: the function that builds it, module:name; imported when a run needs it, since it takes torch along.
+            Its arguments are those of `inril.algos.make.make_algorithm`.
+    """
+
+    config: type[AlgoConfig]
+    make: str
+
+
+# By `algo.kind`.
+KINDS = {
+    "dppo": Kind(DPPOConfig, "inril.algos.dppo:make_dppo"),
+    "idql": Kind(IDQLConfig, "inril.algos.idql:make_idql"),
+    "dipo": Kind(DIPOConfig, "inril.algos.dipo:make_dipo"),
+    "awr": Kind(AWRConfig, "inril.algos.awr:make_awr"),
+    "ppo": Kind(PPOConfig, "inril.algos.ppo_gaussian:make_ppo_gaussian"),
+    "residual_ppo": Kind(ResidualPPOConfig, "inril.algos.residual_ppo:make_residual_ppo"),
+}
+
+if TYPE_CHECKING:
+    AnyAlgoConfig = AlgoConfig
+else:
+    AnyAlgoConfig = Annotated[reduce(or_, (kind.config for kind in KINDS.values())), Field(discriminator="kind")]

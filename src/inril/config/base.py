@@ -18,58 +18,14 @@ from pydantic import (
 
 # results/<figure>.* belongs to this budget alone, whichever is chosen.
 DEFAULT_BUDGET = "laptop"
+# What an arm without interleaving is called: where rewards are all that it learns from, and elsewhere.
+RL_NAME, NOT_INTERLEAVED = "RL only", "not interleaved"
 COMPUTE = "compute"  # source of a panel or row; any other is a budget
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 M = PositiveInt | Literal["inf"]
 Separation = Literal["none", "surgery", "network"]
-Method = Literal[
-    "dppo",
-    "dppo_bcloss",
-    "dppo_demoloss",
-    "dppo_demoloss_017",
-    "dppo_demoloss_150",
-    "dppo_demoloss_450",
-    "dppo_il_only",
-    "dppo_noise",
-    "dppo_norm",
-    "dppo_own",
-    "idql",
-    "idql_demos_actor",
-    "idql_demos_both",
-    "idql_frozen",
-    "idql_noise",
-    "dipo",
-    "awr",
-    "ppo_gaussian",
-    "residual_ppo",
-    "residual_il_only",
-    "residual_ppo_naive",
-]
-# The algorithm behind each method: its `algo.kind`.
-ALGORITHMS: dict[Method, str] = {
-    "dppo": "dppo",
-    "dppo_bcloss": "dppo",
-    "dppo_demoloss": "dppo",
-    "dppo_demoloss_017": "dppo",
-    "dppo_demoloss_150": "dppo",
-    "dppo_demoloss_450": "dppo",
-    "dppo_il_only": "dppo",
-    "dppo_noise": "dppo",
-    "dppo_norm": "dppo",
-    "dppo_own": "dppo",
-    "idql": "idql",
-    "idql_demos_actor": "idql",
-    "idql_demos_both": "idql",
-    "idql_frozen": "idql",
-    "idql_noise": "idql",
-    "dipo": "dipo",
-    "awr": "awr",
-    "ppo_gaussian": "ppo",
-    "residual_ppo": "residual_ppo",
-    "residual_il_only": "residual_ppo",
-    "residual_ppo_naive": "residual_ppo",
-}
+Method = Annotated[str, Field(pattern=r"^[a-z]\w*$", description="file in config/methods, without .yaml")]
 PolicyName = Literal["diffusion", "unet", "gaussian", "gaussian_chunk"]
 DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from inril.config.algos import AWRConfig, DIPOConfig, DPPOConfig, IDQLConfig, PPOConfig, ResidualPPOConfig
+from inril.config.algos import AlgoConfig, AnyAlgoConfig, PPOConfig
 from inril.config.base import (
-    ALGORITHMS,
     SCRIPTED,
     SOURCES,
     AggregatorName,
@@ -212,7 +211,7 @@ class FinetuneConfig(Model):
     n_envs: PositiveInt = Field(description="E")
     n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
     reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
-    algo: DPPOConfig | IDQLConfig | DIPOConfig | AWRConfig | PPOConfig | ResidualPPOConfig = Field(discriminator="kind")
+    algo: AnyAlgoConfig
     il: IlConfig
     eval: EvalConfig
     holdout: HoldoutConfig = HoldoutConfig()
@@ -226,13 +225,10 @@ class FinetuneConfig(Model):
 
     @model_validator(mode="after")
     def _check(self) -> FinetuneConfig:
-        if ALGORITHMS[self.method] != self.algo.kind:
-            raise ValueError(f"algo.kind {self.algo.kind!r} does not belong to method {self.method!r}")
         if self.m == "inf" and self.separation != "none":
             raise ValueError("m = inf (RL only) goes with separation none")
-        in_phases = isinstance(self.algo, ResidualPPOConfig) or _imitates_only(self.algo)
-        phase = (self.il.unit, self.il.source) == ("iteration", "demos")
-        if in_phases and self.separation == "network" and not phase:
+        has_phases = self.algo.has_base or self.algo.imitates_only
+        if has_phases and self.separation == "network" and not _imitates_in_phases(self.il):
             raise ValueError("il.unit iteration and il.source demos with separation network")
         known = separations(self.algo, self.il)
         if self.m != "inf" and self.separation not in known:
@@ -240,19 +236,15 @@ class FinetuneConfig(Model):
         return self
 
 
-def separations(algo: Model, il: IlConfig) -> tuple[Separation, ...]:
+def separations(algo: AlgoConfig, il: IlConfig) -> tuple[Separation, ...]:
     """Return how imitation can be kept apart from an algorithm's reinforcement, the usual way last.
 
     Networks of its own it can only have as whole phases between iterations, on demonstrations.
     """
-    by_network = isinstance(algo, ResidualPPOConfig) and (il.unit, il.source) == ("iteration", "demos")
-    if _imitates_only(algo):
+    if algo.imitates_only:
         return ("network",)
-    return ("none", "surgery", "network") if by_network else ("none", "surgery")
+    return ("none", "surgery", "network") if algo.has_base and _imitates_in_phases(il) else ("none", "surgery")
 
 
-def _imitates_only(algo: Model) -> bool:
-    """Tell whether no network learns from rewards: nothing then stands in the way of imitation in phases."""
-    if isinstance(algo, ResidualPPOConfig):
-        return not algo.train_residual
-    return isinstance(algo, DPPOConfig) and not algo.train_actor
+def _imitates_in_phases(il: IlConfig) -> bool:
+    return (il.unit, il.source) == ("iteration", "demos")

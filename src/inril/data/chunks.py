@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -72,11 +73,13 @@ class SplitDemos(NamedTuple):
         train: what is imitated.
         holdout: what measures generalisation; disjoint episodes.
         normalizer: fitted on `train` alone, or the one that was given.
+        file: that they were read from; None for others.
     """
 
     train: ChunkDataset
     holdout: ChunkDataset
     normalizer: Normalizer
+    file: Path | None = None
 
 
 def split_demos(
@@ -116,7 +119,7 @@ def split_demos(
         ChunkDataset(obs, action, chunk_starts(demos.episode_ends, horizon_steps, ids), horizon_steps)
         for ids in (train_ids, holdout_ids)
     )
-    return SplitDemos(train, held_out, normalizer)
+    return SplitDemos(train, held_out, normalizer, demos.file)
 
 
 def chunk_starts(episode_ends: IntArray, horizon_steps: int, episode_ids: IntArray) -> IntArray:

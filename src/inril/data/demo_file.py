@@ -68,11 +68,13 @@ class Demos(NamedTuple):
         obs: (N, Do) raw units.
         action: (N, Da) raw units.
         episode_ends: (n_episodes,) index after the last step of each episode.
+        file: that they were read from; None for others.
     """
 
     obs: Float32Array
     action: Float32Array
     episode_ends: IntArray
+    file: Path | None = None
 
 
 class DemoReturns(NamedTuple):
@@ -154,7 +156,7 @@ def read_demos(path: Path, task: TaskSpec) -> Demos:
     if recorded != digest.hexdigest():
         expected = f"the hash of the arrays, {digest.hexdigest()}"
         raise InputError(path, field="content_sha256", expected=expected, got=str(recorded), hint=_REMAKE)
-    return Demos(np.concatenate(obs), np.concatenate(action), ends)
+    return Demos(np.concatenate(obs), np.concatenate(action), ends, path)
 
 
 def demo_returns(path: Path) -> DemoReturns:

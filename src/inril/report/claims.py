@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from inril.config.base import Metric
+from inril.config.base import NOT_INTERLEAVED, RL_NAME, Metric
 from inril.errors import InputError
 from inril.report import sweep
 from inril.report.aggregate import read_run, rows_of
@@ -41,7 +41,7 @@ from inril.report.findings import (
     verdict_of_bounds,
     verdict_of_sign,
 )
-from inril.report.levels import RL_NAME, RL_ONLY, episodes, headline, mean_gain
+from inril.report.levels import RL_ONLY, episodes, headline, mean_gain
 from inril.report.processors import processors_note
 from inril.report.tables import write_table
 
@@ -165,7 +165,8 @@ def _success(claim: str, setting: Setting, rl_only: Arm, joint: Arm | None) -> I
         yield _difference(claim, sweep.PAPERS_M, "final success minus RL only", joint, rl_only, setting.metric)
     for (method, m), control in setting.controls.items():
         name = method.removeprefix(f"{setting.method}_")
-        yield _difference(claim, m, f"{name}: final success minus RL only", control, rl_only, setting.metric)
+        arm = NOT_INTERLEAVED if m == RL_ONLY else m
+        yield _difference(claim, arm, f"{name}: final success minus RL only", control, rl_only, setting.metric)
         if joint is not None:
             measure = f"final success minus {name}"
             yield _difference(claim, sweep.PAPERS_M, measure, joint, control, setting.metric)

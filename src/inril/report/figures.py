@@ -25,14 +25,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from inril.config.base import COMPUTE
+from inril.config.base import COMPUTE, RL_NAME
 from inril.config.shown import FigureSpec, PanelConfig, PlannedRun, PlotConfig, SmoothingConfig
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS, read_csv
 from inril.report.arms import LABELS, Arm, Dashes
 from inril.report.frontier import draw_frontier
-from inril.report.levels import RL_NAME, RL_ONLY
+from inril.report.levels import RL_ONLY
 from inril.report.statistics import MIN_SEEDS, on_common_grid, savgol, stratified_iqm
 
 FORMATS = ("pdf", "png")

@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from inril.config.base import RL_NAME
 from inril.config.shown import PanelConfig
 from inril.report.arms import LABELS, Arm
 from inril.report.curves import Curve, end_level
-from inril.report.levels import RL_NAME
 from inril.report.statistics import Array
 
 _MARKERS = "osD^vPX*"

@@ -6,17 +6,18 @@ Where a run kept the policy that did best on the way, its level stands beside, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from inril.config.base import NOT_INTERLEAVED, RL_NAME
 from inril.errors import InputError
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, RUN, read_run, rows_of
 from inril.report.levels import (
     NONE,
-    arm_name,
+    RL_ONLY,
     best_is_reported,
     by_seed_text,
     episodes,
@@ -47,12 +48,13 @@ _HEADER = (
 )
 
 
-def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path]) -> None:
+def run(finetune: Sequence[Path], pretrain: Sequence[Path], rl_only: Collection[str], out: Sequence[Path]) -> None:
     """Write the table of gains, one row per arm.
 
     Args:
         finetune: metrics.csv of every run.
         pretrain: metrics.csv of the policy that each run started from, in the same order.
+        rl_only: methods that learn from rewards alone where nothing is interleaved.
         out: files to write, .csv, .html, .md or .tex by suffix.
 
     Raises:
@@ -63,7 +65,7 @@ def run(finetune: Sequence[Path], pretrain: Sequence[Path], out: Sequence[Path])
     pairs = [(path, read_run(path), before, read_run(before)) for path, before in zip(finetune, pretrain, strict=True)]
     table = pd.DataFrame([_row(arm, members) for arm, members in _by_arm(pairs)])
     note = processors_note({path: frame for path, frame, _, _ in pairs})
-    write_table(table, _HEADER, list(_cells(table)), out, note)
+    write_table(table, _HEADER, list(_cells(table, rl_only)), out, note)
 
 
 Pair = tuple[Path, pd.DataFrame, Path, pd.DataFrame]
@@ -116,15 +118,16 @@ def _mean(values: Sequence[Array]) -> float:
     return float(np.mean([of_seed.mean() for of_seed in values]))
 
 
-def _cells(table: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+def _cells(table: pd.DataFrame, rl_only: Collection[str]) -> Iterator[tuple[str, ...]]:
     """Yield the rows for people."""
     for row in table.to_dict("records"):
         metric = row["metric"]
+        plain = RL_NAME if row["method"] in rl_only else NOT_INTERLEAVED
         best = f"{level_text(row['best'], metric)} ({row['best_by_seed']})" if row["best_by_seed"] else NONE
         yield (
             row["task"],
-            row["method"] if row["m"] == "inf" else f"{row['method']}, {row['separation']}",
-            arm_name(row["method"], row["m"]),
+            row["method"] if row["m"] == RL_ONLY else f"{row['method']}, {row['separation']}",
+            plain if row["m"] == RL_ONLY else row["m"],
             str(row["seeds"]),
             f"{row['env_steps']:,}",
             f"{row['rl_updates']:,} / {row['il_updates']:,}",

@@ -17,9 +17,8 @@ from inril.config.base import Metric
 from inril.report.aggregate import rows_of
 from inril.report.statistics import Array, Interval, hierarchical_gain, hierarchical_mean, newcombe, wilson
 
-RL_ONLY, RL_NAME = "inf", "RL only"
+RL_ONLY = "inf"
 NONE = "–"  # what is not there, in tables for people
-_PLAIN = ("dppo", "idql", "dipo", "awr", "ppo_gaussian")  # methods that learn from rewards alone
 
 
 def headline(frames: Iterable[pd.DataFrame]) -> Metric:
@@ -86,13 +85,6 @@ def gain_text(gain: Interval, metric: Metric) -> str:
 def by_seed_text(values: Sequence[Array], metric: Metric) -> str:
     """Write the mean of every seed."""
     return "/".join(_in_units(of_seed.mean(), metric) for of_seed in values)
-
-
-def arm_name(method: str, m: str) -> str:
-    """Return what tables call an arm; methods that use demonstrations or a teacher of their own are not RL only."""
-    if m != RL_ONLY:
-        return m
-    return RL_NAME if method in _PLAIN else "not interleaved"
 
 
 def _alike(values: Sequence[Array]) -> bool:

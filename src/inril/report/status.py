@@ -59,6 +59,7 @@ class Row(NamedTuple):
     last_return: float | None = None
     last_itr: int | None = None
     note: str = ""  # who works on it, or what is wrong
+    arm: str = ""  # what its arm is called
 
 
 class _Fact(NamedTuple):
@@ -90,10 +91,13 @@ def figure_status(project: Project, figure: str, results: Path) -> list[Row]:
     Raises:
         InputError: there is no such figure.
     """
-    return [
-        _pretraining_row(project, run, results) if isinstance(run, Pretraining) else _row(project, run, results)
-        for run in project.runs(figure)
-    ]
+    rows = []
+    for run in project.runs(figure):
+        if isinstance(run, Pretraining):
+            rows.append(_pretraining_row(project, run, results))
+        else:
+            rows.append(_row(project, run, results)._replace(arm=project.arm_name(run.method, run.m)))
+    return rows
 
 
 def time_left(rows: Sequence[Row]) -> float | None:

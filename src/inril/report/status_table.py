@@ -90,18 +90,19 @@ def _with_columns(columns: Sequence[str], rows: Sequence[Row]) -> Table:
 
 def _notes(rows: Sequence[Row]) -> list[Text]:
     """Return each note once, with the run or the number of runs that it is about."""
-    runs: dict[str, list[AnyRun]] = defaultdict(list)
+    about: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.note:
-            runs[row.note].append(row.run)
+            about[row.note].append(row)
     return [
-        Text(f"{_name(about[0]) if len(about) == 1 else f'{len(about)} runs'}: {note}") for note, about in runs.items()
+        Text(f"{_name(of_note[0]) if len(of_note) == 1 else f'{len(of_note)} runs'}: {note}")
+        for note, of_note in about.items()
     ]
 
 
-def _name(run: AnyRun) -> str:
-    m = _m(run)
-    parts = (run.task, _method(run), f"m {m}" if m.isdecimal() else m, f"seed {run.seed}")
+def _name(row: Row) -> str:
+    arm = f"m {row.arm}" if row.arm.isdecimal() else row.arm
+    parts = (row.run.task, _method(row.run), arm, f"seed {row.run.seed}")
     return ", ".join(filter(None, parts))
 
 
@@ -109,12 +110,6 @@ def _method(run: AnyRun) -> str:
     if isinstance(run, Pretraining):
         return f"{run.policy}, pre-trained"
     return run.method if run.m == "inf" else f"{run.method}, {run.separation}"
-
-
-def _m(run: AnyRun) -> str:
-    if isinstance(run, Pretraining):
-        return ""
-    return "RL only" if run.m == "inf" else str(run.m)
 
 
 def _done(row: Row) -> float:
@@ -128,7 +123,7 @@ def _duration(seconds: float) -> str:
 _COLUMNS: dict[str, Callable[[Row], RenderableType]] = {
     "task": lambda row: row.run.task,
     "method": lambda row: _method(row.run),
-    "m": lambda row: _m(row.run),
+    "m": lambda row: row.arm,
     "seed": lambda row: str(row.run.seed),
     "state": lambda row: Text(row.state, _STYLES[row.state]),
     "": lambda row: ProgressBar(total=1.0, completed=_done(row), width=8, complete_style=_STYLES[row.state]),

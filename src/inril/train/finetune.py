@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from inril.algos.base import Algorithm, Info, Update
 from inril.algos.idql import ranker_of
-from inril.algos.make import make_algorithm, rewarded_demos_of
+from inril.algos.make import make_algorithm
 from inril.algos.ppo import PPO
 from inril.config.algos import IDQLConfig, ResidualPPOConfig
 from inril.config.base import Execution
@@ -81,10 +81,10 @@ def run(
     inputs = {
         "demos": read_provenance(demos)["content_sha256"],
         "policy": file_digest(policy),
-        **finetune_versions(cfg.task.suite, cfg.method, cfg.separation, cfg.m),
+        **finetune_versions(cfg),
     }
     with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder:
-        algorithm = make_algorithm(cfg, pretrained, split, rewarded_demos_of(cfg, demos, pretrained))
+        algorithm = make_algorithm(cfg, pretrained, split)
         tuning = Finetuning(cfg, spec, algorithm, split, folder, execution)
         try:
             tuning.run()

@@ -8,7 +8,7 @@ import pytest
 from inril.errors import InputError
 from inril.report import gains
 from inril.report.aggregate import RUN_COLUMNS
-from inril.report.levels import arm_name, mean_gain, mean_level
+from inril.report.levels import mean_gain, mean_level
 from inril.report.statistics import newcombe, wilson
 
 Episodes = list[float]
@@ -42,10 +42,17 @@ def solved(rate: float) -> dict[str, Episodes]:
     return {"success": success.tolist(), "return": (50 * success).tolist()}
 
 
-def tabulate(tmp_path: Path, task: str, before: dict[str, Episodes], after: dict[str, dict[str, Episodes]]) -> Path:
-    finetune = [write_metrics(tmp_path / f"after{seed}.csv", task, "10", seed, after) for seed in (0, 1)]
+def tabulate(
+    tmp_path: Path,
+    task: str,
+    before: dict[str, Episodes],
+    after: dict[str, dict[str, Episodes]],
+    method: str = "dppo",
+    m: str = "10",
+) -> Path:
+    finetune = [write_metrics(tmp_path / f"after{seed}.csv", task, m, seed, after, method) for seed in (0, 1)]
     pretrain = [write_metrics(tmp_path / f"before{seed}.csv", task, "inf", seed, {"report": before}) for seed in (0, 1)]
-    gains.run(finetune, pretrain, [tmp_path / "gains.csv", tmp_path / "gains.md"])
+    gains.run(finetune, pretrain, ["dppo", "idql"], [tmp_path / "gains.csv", tmp_path / "gains.md"])
     return tmp_path / "gains.csv"
 
 
@@ -72,7 +79,7 @@ def test_returns_elsewhere_and_a_dash_for_a_best_policy_that_was_not_kept(tmp_pa
 
 def test_every_run_needs_the_policy_that_it_started_from(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--pretrain: expected 1 files, one per run, got 0"):
-        gains.run([tmp_path / "a.csv"], [], [tmp_path / "gains.csv"])
+        gains.run([tmp_path / "a.csv"], [], [], [tmp_path / "gains.csv"])
 
 
 def test_intervals_of_success_have_a_width_where_a_bootstrap_has_none() -> None:
@@ -86,9 +93,12 @@ def test_intervals_of_success_have_a_width_where_a_bootstrap_has_none() -> None:
     assert seeds.high - seeds.low > 2 * (pooled.high - pooled.low)
 
 
-def test_methods_that_use_demonstrations_otherwise_are_not_called_rl_only() -> None:
-    assert [arm_name(*arm) for arm in (("idql", "inf"), ("idql", "10"), ("idql_frozen", "inf"))] == [
-        "RL only",
-        "10",
-        "not interleaved",
-    ]
+def test_arms_are_called_rl_only_where_nothing_else_teaches(tmp_path: Path) -> None:
+    returns = {"return": [100.0, 100.0]}
+    for method, m, name in (
+        ("idql", "inf", "RL only"),
+        ("idql", "10", "10"),
+        ("idql_frozen", "inf", "not interleaved"),
+    ):
+        csv = tabulate(tmp_path, "hopper", returns, {"report": returns}, method=method, m=m)
+        assert f"| {name} |" in csv.with_suffix(".md").read_text()
