@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from inril import paths
-from inril.config.base import COMPUTE, DEFAULT_BUDGET, DemoSource, PolicyName
-from inril.config.base import Separation
+from inril.config.base import COMPUTE, DEFAULT_BUDGET, DemoSource, Separation
 from inril.config.runs import ExpertJob
 from inril.config.shown import FigureSpec, PlannedRun
 from inril.errors import InputError
@@ -53,7 +52,7 @@ wildcard_constraints:
     budget="|".join(path.stem for path in (CONFIG_DIR / "budgets").glob("*.yaml")),
     task="|".join(PROJECT.tasks),
     source="|".join(get_args(DemoSource)),
-    policy="|".join(get_args(PolicyName)),
+    policy="|".join(PROJECT.all_policies),
     method="|".join(PROJECT.all_methods),
     separation="|".join(get_args(Separation)),
     figure="|".join(PROJECT.root.figures),

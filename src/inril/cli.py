@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
-from inril.config.base import Device, Execution, Model
+from inril.config.base import Device, Execution, M, Model
 from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
-from inril.config.shown import ComparisonSpec, FigureSpec, FilmSpec, TableSpec
+from inril.config.shown import ComparisonSpec, FigureSpec, FilmSpec, TableSpec, separation_of_arm
 from inril.errors import InputError
-from inril.project import Project
-from inril.settings import read_yaml, validate
+from inril.project import Project, require
+from inril.settings import Layer, read_yaml, validate
 
 if TYPE_CHECKING:  # argparse's private class has a parameter in type stubs only
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -76,12 +76,12 @@ def read_config(model: type[ModelT], text: str) -> ModelT:
         InputError: neither, or not what the model allows.
     """
     if not text.lstrip().startswith("{"):
-        return validate(model, [(Path(text), read_yaml(Path(text)))])
+        return validate(model, [Layer(Path(text), read_yaml(Path(text)))])
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError("--config", expected="a file or valid JSON", got=f"{error}") from None
-    return validate(model, [(Path("--config"), values)])
+    return validate(model, [Layer(Path("--config"), values)])
 
 
 def schemas() -> dict[str, str]:
@@ -231,6 +231,23 @@ def _check(args: argparse.Namespace) -> None:
     print(f"{args.config_dir}: in order, budgets {', '.join(budgets)}")
 
 
+def _resolve(args: argparse.Namespace) -> None:
+    from inril.report import origins
+
+    root = read_yaml(args.config_dir / "config.yaml")
+    project = Project(args.config_dir, root if args.budget is None else root | {"budget": args.budget})
+    if args.what in project.all_methods:
+        separation = separation_of_arm(args.m, args.separation)
+        run = (args.task, args.what, separation, args.m, args.seed)
+        config: Model = project.finetune(*run)
+        layers = project.finetune_layers(*run)
+    else:
+        require("METHOD or POLICY", args.what, (*project.all_methods, *project.policies(args.task)))
+        config = project.pretrain(args.task, args.what, args.seed)
+        layers = project.pretrain_layers(args.task, args.what, args.seed)
+    print("\n".join(origins.lines(config, layers, args.config_dir)))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="inril", description="Interleaved reinforcement and imitation learning for policy fine-tuning."
@@ -340,8 +357,16 @@ def _add_project(commands: Commands) -> None:
     schemas = _command(commands, "schemas", _schemas, "write the JSON schemas of all settings")
     _path(schemas, "--out", "folder to write")
 
+    resolve = _command(commands, "resolve", _resolve, "print a job's settings and the file that each value comes from")
+    resolve.add_argument("task")
+    resolve.add_argument("what", metavar="METHOD or POLICY", help="to fine-tune with, or to pre-train")
+    resolve.add_argument("--m", type=_m, default="inf", help="default: inf, no interleaving")
+    resolve.add_argument("--separation", default="surgery", help="where m is finite; default: surgery")
+    resolve.add_argument("--seed", type=int, default=0, help="default: 0")
+    resolve.add_argument("--budget", help="default: the one in config.yaml")
+
     check = _command(commands, "check", _check, "check the whole configuration folder, every budget")
-    for sub in (status, check):
+    for sub in (status, resolve, check):
         sub.add_argument("--config-dir", type=Path, default=Path("config"), help="default: config")
 
 
@@ -355,6 +380,14 @@ def _configured(commands: Commands, name: str, function: CommandFunction, text: 
     parser = _command(commands, name, function, text)
     parser.add_argument("--config", required=True, help="resolved settings: a YAML file, or JSON in place")
     return parser
+
+
+def _m(text: str) -> M:
+    if text == "inf":
+        return "inf"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a positive number or inf, got {text!r}")
 
 
 def _path(parser: argparse.ArgumentParser, flag: str, text: str, nargs: str | None = None) -> None:

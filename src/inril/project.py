@@ -1,9 +1,10 @@
 """Reads the configuration folder and resolves it into one model per job.
 
-Layers, later ones win: `methods/<method>.yaml`, `tasks/<task>.yaml`, `budgets/<budget>.yaml`, there what stands for all
-tasks, then what stands under `tasks.<task>`. A method may name another one as its `base` and takes over whatever is set
-for that one. Every file is checked in full, so that a misspelt key is found before any job runs, also where no current
-target uses it.
+Layers, later ones win: `methods/<method>.yaml` or `policies/<policy>.yaml`, `suites/<suite>.yaml`, `tasks/<task>.yaml`,
+`budgets/<budget>.yaml`; there what stands for all tasks, under `suites.<suite>`, under `tasks.<task>`. In each of them
+what stands under `any` is for all methods or policies; what is for one of them lies above. A method or policy may name
+another one as its `base` and takes over whatever is set for that one. Every file is checked in full, so that a misspelt
+key is found before any job runs, also where no current target uses it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from inril import paths
 from inril.config.algos import KINDS
@@ -40,13 +41,18 @@ _SETTINGS = {
     "pretrain": PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS},
 }
 _PHASES = {"expert", "demos", "pretrain", "finetune"}
-_OF_METHOD = {"base", "rl_only"}  # what a method is, beside its settings
-_OF_TASK = {"published", *Axes.model_fields}  # of a budget
+_ANY = "any"  # all members of a phase
+_ABOUT = {"base", "rl_only"}  # what a method or policy is, beside its settings
+_OF_BUDGET = {"published", *Axes.model_fields, *_PHASES}
 _SECTIONS = {
+    "suites": {"task", "clip", *_PHASES},
     "tasks": {"task", "clip", *_PHASES},
-    "budgets": {"tasks", *Axes.model_fields, *_PHASES},
-    "methods": {*_OF_METHOD, *_SETTINGS["finetune"]},
+    "budgets": {"suites", "tasks", *_OF_BUDGET},
+    "methods": {*_ABOUT, *_SETTINGS["finetune"]},
+    "policies": {"base", *_SETTINGS["pretrain"]},
 }
+_SINGULAR = {"suites": "suite", "tasks": "task", "budgets": "budget", "methods": "method", "policies": "policy"}
+_FOLDERS = {"finetune": "methods", "pretrain": "policies"}  # of the members of a phase
 
 
 class Run(NamedTuple):
@@ -88,10 +94,10 @@ class Project:
 
     def __init__(self, config_dir: Path, root: Mapping[str, Any]) -> None:
         self.config_dir = config_dir
-        self.root = validate(RootConfig, [(config_dir / "config.yaml", root)])
+        self.root = validate(RootConfig, [Layer(config_dir / "config.yaml", root)])
         self._files: dict[Path, Layer] = {}  # a plan asks for the same few files thousands of times
         self.budget = self._read("budgets", self.root.budget)
-        self._axes()
+        self._axes([self.budget])
 
     @property
     def budget_name(self) -> str:
@@ -101,22 +107,27 @@ class Project:
     @cached_property
     def budgets(self) -> tuple[str, ...]:
         """Names of all budgets."""
-        return tuple(sorted(path.stem for path in (self.config_dir / "budgets").glob("*.yaml")))
+        return self._names("budgets")
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Ids of all tasks."""
-        return tuple(sorted(path.stem for path in (self.config_dir / "tasks").glob("*.yaml")))
+        return self._names("tasks")
 
     @cached_property
     def all_methods(self) -> tuple[str, ...]:
         """Names of all methods."""
-        return tuple(sorted(path.stem for path in (self.config_dir / "methods").glob("*.yaml")))
+        return self._names("methods")
+
+    @cached_property
+    def all_policies(self) -> tuple[str, ...]:
+        """Names of all pre-trained policies."""
+        return self._names("policies")
 
     @property
     def rl_only_methods(self) -> tuple[str, ...]:
         """Methods that, without interleaving, learn from rewards alone."""
-        return tuple(method for method in self.all_methods if self._read("methods", method)[1].get("rl_only"))
+        return tuple(method for method in self.all_methods if self._read("methods", method).values.get("rl_only"))
 
     def arm_name(self, method: str, m: M | str) -> str:
         """Return what an arm is called: its m; RL only, or else not interleaved."""
@@ -126,11 +137,12 @@ class Project:
     @property
     def demonstrated(self) -> tuple[str, ...]:
         """Tasks whose demonstrator is a trained policy."""
-        return tuple(task for task in self.tasks if "expert" in self._read("tasks", task)[1])
+        return tuple(task for task in self.tasks if any("expert" in layer.values for layer in self._files_of(task)))
 
     def policies(self, task: str) -> tuple[str, ...]:
-        """Policies that a task can pre-train."""
-        return tuple(self._read("tasks", task)[1].get("pretrain") or {})
+        """Policies that a task can pre-train: those that its file or its suite's names."""
+        named = {name for layer in self._files_of(task) for name in self._part(layer, "pretrain").values}
+        return tuple(name for name in self.all_policies if name in named)
 
     def methods(self, task: str) -> tuple[str, ...]:
         """Methods that can fine-tune one of a task's policies."""
@@ -139,7 +151,7 @@ class Project:
 
     def axes(self, task: str) -> Axes:
         """Return seeds and arms of a task: the chosen ones, else the budget's for this task, else for all."""
-        return self._axes(self._part(self.budget, "tasks", task)[1])
+        return self._axes(self._budget_of(task))
 
     def figure(self, name: str) -> FigureConfig:
         """Return what a figure shows, the source of each panel filled in.
@@ -147,7 +159,7 @@ class Project:
         Raises:
             InputError: there is no such figure.
         """
-        _require("figure", name, tuple(self.root.figures))
+        require("figure", name, tuple(self.root.figures))
         shown = self.root.figures[name]
         panels = tuple(panel.model_copy(update={"source": self._source(panel)}) for panel in shown.panels)
         return shown.model_copy(update={"panels": panels})
@@ -158,7 +170,7 @@ class Project:
         Raises:
             InputError: there is no such comparison.
         """
-        _require("comparison", name, tuple(self.root.comparisons))
+        require("comparison", name, tuple(self.root.comparisons))
         shown = self.root.comparisons[name]
         tasks = {row.task: self.demos(row.task).task for row in shown.rows}
         rows = (
@@ -174,8 +186,13 @@ class Project:
 
     def suite(self, task: str) -> Suite:
         """Return the suite that a task's file names."""
-        found: Suite = self._read("tasks", task)[1]["task"].get("suite")
-        return found
+        path, values, _ = self._read("tasks", task)
+        about = values.get("task")
+        suite = about.get("suite") if isinstance(about, Mapping) else None
+        if suite not in self._names("suites"):
+            expected = f"one of {', '.join(self._names('suites'))}"
+            raise InputError(path, field="task.suite", expected=expected, got=repr(suite))
+        return cast(Suite, suite)
 
     def film(self, name: str) -> FilmSpec:
         """Return what a film takes besides its policy.
@@ -202,7 +219,7 @@ class Project:
         Raises:
             InputError: there is no such film.
         """
-        _require("film", name, tuple(self.root.films))
+        require("film", name, tuple(self.root.films))
         shown = self.root.films[name]
         if shown.policy is not None:
             return Pretraining(shown.task, shown.policy, shown.seed)
@@ -215,7 +232,7 @@ class Project:
         Raises:
             InputError: there is no such film.
         """
-        _require("film", name, tuple(self.root.films))
+        require("film", name, tuple(self.root.films))
         source = self._source_of(self.root.films[name].task)
         return self.budget_name if source == COMPUTE else source
 
@@ -266,7 +283,7 @@ class Project:
 
     def expert(self, task: str) -> ExpertConfig:
         """Resolve the training of a task's demonstrator."""
-        return validate(ExpertConfig, [*self._layers(task, "expert"), *self._of_budget(task, "expert")])
+        return validate(ExpertConfig, self._layers(task, "expert"))
 
     def demo_source(self, task: str) -> DemoSource:
         """Return where a task's demonstrations come from: the chosen source if it has such tasks, else generated."""
@@ -275,39 +292,35 @@ class Project:
     def demos(self, task: str, source: DemoSource | None = None) -> DemosConfig:
         """Resolve a task's demonstrations, by default those of its source."""
         source = source or self.demo_source(task)
-        _require(f"demonstrations of {task}", source, self._sources(task))
-        chosen = (self.config_dir / "config.yaml", {"source": source, **self._threads})
-        return validate(DemosConfig, [*self._layers(task, "demos"), *self._of_budget(task, "demos"), chosen])
+        require(f"demonstrations of {task}", source, self._sources(task))
+        chosen = Layer(self.config_dir / "config.yaml", {"source": source, **self._threads})
+        return validate(DemosConfig, [*self._about(task, "task"), *self._layers(task, "demos"), chosen])
 
     def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
         """Resolve the pre-training of one policy."""
-        _require(f"policy of {task}", policy, self.policies(task))
-        run = (self.config_dir, {"policy_name": policy, "seed": seed, **self._threads})
-        return validate(
-            PretrainConfig,
-            [*self._layers(task, "pretrain", policy), *self._of_budget(task, "pretrain", policy), run],
-        )
+        return validate(PretrainConfig, self.pretrain_layers(task, policy, seed))
+
+    def pretrain_layers(self, task: str, policy: str, seed: int) -> list[Layer]:
+        """Return the layers that `pretrain` merges."""
+        require(f"policy of {task}", policy, self.policies(task))
+        run = Layer(self.config_dir, {"policy_name": policy, "seed": seed, **self._threads})
+        return [*self._about(task, "task"), *self._members(task, "pretrain", policy), run]
 
     def finetune(self, task: str, method: str, separation: str, m: M, seed: int) -> FinetuneConfig:
         """Resolve one fine-tuning run."""
-        _require("method", method, self.all_methods)
-        _require("separation", separation, get_args(Separation))
-        axes = {"method": method, "separation": separation, "m": m, "seed": seed, **self._threads}
-        of_task, lineage = self._read("tasks", task), self._lineage(method)
-        config = validate(
-            FinetuneConfig,
-            [
-                self._part(of_task, only=("task",)),
-                (of_task[0], {"clip": of_task[1].get("clip")}),
-                *(self._own(self._read("methods", name)) for name in lineage),
-                *(self._part(of_task, "finetune", name) for name in lineage),
-                *(layer for name in lineage for layer in self._of_budget(task, "finetune", name)),
-                (self.config_dir, axes),
-            ],
-            lacking={"env_steps": self.budget[0]},
-        )
+        layers = self.finetune_layers(task, method, separation, m, seed)
+        of_method = self._read("methods", self._lineage("methods", method)[0])
+        config = validate(FinetuneConfig, layers, lacking={"env_steps": self.budget}, home=of_method)
         self._check_policy(config)
         return config
+
+    def finetune_layers(self, task: str, method: str, separation: str, m: M, seed: int) -> list[Layer]:
+        """Return the layers that `finetune` merges."""
+        require("method", method, self.all_methods)
+        require("separation", separation, get_args(Separation))
+        axes = {"method": method, "separation": separation, "m": m, "seed": seed, **self._threads}
+        run = Layer(self.config_dir, axes)
+        return [*self._about(task, "task", "clip"), *self._members(task, "finetune", method), run]
 
     def check(self) -> None:
         """Resolve everything once.
@@ -325,54 +338,53 @@ class Project:
                 rl_only = self.finetune(task, method, "none", "inf", seed=0)
                 self.finetune(task, method, separations(rl_only.algo, rl_only.il)[-1], 2, seed=0)
             self.axes(task)
-        for name in self.root.figures:
+        for name, figure in self.root.figures.items():
+            for panel in figure.panels:
+                require(f"figures.{name}.panels.task", panel.task, self.tasks)
             for panel in self.figure(name).panels:
-                _require(f"figures.{name}.panels.task", panel.task, self.tasks)
                 for method in (panel.method, *(control.method for control in panel.controls)):
-                    _require(f"figures.{name}, panel {panel.label}: method", method, self.methods(panel.task))
-                _require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
-        for name in self.root.comparisons:
+                    require(f"figures.{name}, panel {panel.label}: method", method, self.methods(panel.task))
+                require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
+        for name, comparison in self.root.comparisons.items():
+            for row in comparison.rows:
+                require(f"comparisons.{name}.rows.task", row.task, self.tasks)
             compared = self.comparison(name)
             policies = [column.policy for column in compared.columns if isinstance(column, PolicyColumn)]
             methods = [column.method for column in compared.columns if isinstance(column, ComparisonColumn)]
-            for row in compared.rows:
-                _require(f"source of comparison {name}, {row.task}", row.source, (COMPUTE, *self.budgets))
+            for shown in compared.rows:
+                require(f"source of comparison {name}, {shown.task}", shown.source, (COMPUTE, *self.budgets))
                 for policy in policies:
-                    _require(f"policy of {row.task} in comparison {name}", policy, self.policies(row.task))
+                    require(f"policy of {shown.task} in comparison {name}", policy, self.policies(shown.task))
                 for method in methods:
-                    _require(f"method of {row.task} in comparison {name}", method, self.methods(row.task))
+                    require(f"method of {shown.task} in comparison {name}", method, self.methods(shown.task))
         self._check_films()
 
     def _policy_name(self, task: str, method: str) -> str:
         """Return what a method starts from on a task."""
-        root = self._lineage(method)[0]
-        of_task = self._part(self._read("tasks", task), "finetune", root)[1]
-        return str({**self._read("methods", root)[1], **of_task}["policy_name"])  # a root names one
+        root = self._lineage("methods", method)[0]
+        layers = [self._read("methods", root), *(self._part(file, "finetune", root) for file in self._files_of(task))]
+        names = [layer.values["policy_name"] for layer in layers if "policy_name" in layer.values]
+        return str(names[-1])  # a root names one
 
     def _check_films(self) -> None:
         for name in self.root.films:
             run = self.film_run(name)
-            _require(f"films.{name}.task", run.task, self.tasks)
+            require(f"films.{name}.task", run.task, self.tasks)
             if isinstance(run, Pretraining):
-                _require(f"films.{name}.policy", run.policy, self.policies(run.task))
+                require(f"films.{name}.policy", run.policy, self.policies(run.task))
             else:
-                _require(f"films.{name}.method", run.method, self.methods(run.task))
+                require(f"films.{name}.method", run.method, self.methods(run.task))
 
-    def _lineage(self, method: str) -> tuple[str, ...]:
-        """Return a method, before it the one that it is based on: its settings lie below, in every file."""
-        path, values = self._read("methods", method)
+    def _lineage(self, kind: str, name: str) -> tuple[str, ...]:
+        """Return a method or policy, before it the one that it is based on, whose settings lie below in every layer."""
+        path, values, _ = self._read(kind, name)
         base = values.get("base")
         if base is None:
-            return (method,)
-        roots = [name for name in self.all_methods if "base" not in self._read("methods", name)[1]]
+            return (name,)
+        roots = [other for other in self._names(kind) if "base" not in self._read(kind, other).values]
         if base not in roots:
             raise InputError(path, field="base", expected=f"one of {', '.join(roots)}", got=repr(base))
-        return base, method
-
-    @staticmethod
-    def _own(layer: Layer) -> Layer:
-        path, values = layer
-        return path, {key: value for key, value in values.items() if key not in _OF_METHOD}
+        return base, name
 
     def _check_policy(self, config: FinetuneConfig) -> None:
         """Check what a method asks of the policy that it starts from."""
@@ -382,15 +394,12 @@ class Project:
         for field, value, most, what in config.algo.limits(start.policy.denoising_steps, start.horizon_steps):
             if value > most:
                 where = f"finetune.{config.method}.algo.{field}"
-                raise InputError(self.budget[0], field=where, expected=f"at most the {most} {what}", got=str(value))
+                raise InputError(self.budget.path, field=where, expected=f"at most the {most} {what}", got=str(value))
 
-    def _axes(self, of_task: Mapping[str, Any] = {}) -> Axes:
-        path, of_budget = self.budget
+    def _axes(self, parts: Sequence[Layer]) -> Axes:
         chosen = {name: value for name in Axes.model_fields if (value := getattr(self.root, name)) is not None}
-        parts = [(path, of_budget), (path, of_task), (self.config_dir / "config.yaml", chosen)]
-        return validate(
-            Axes, [(file, {k: v for k, v in part.items() if k in Axes.model_fields}) for file, part in parts]
-        )
+        layers = [*parts, Layer(self.config_dir / "config.yaml", chosen)]
+        return validate(Axes, [_only(layer, *Axes.model_fields) for layer in layers])
 
     def _source(self, panel: PanelRuns) -> str:
         """Return where a panel's numbers come from: what it says itself, else what the budget says of its task."""
@@ -398,7 +407,8 @@ class Project:
 
     def _source_of(self, task: str) -> str:
         """Return where a task's numbers come from under this budget."""
-        return str(self._part(self.budget, "tasks", task)[1].get("published", COMPUTE))
+        said = [layer.values["published"] for layer in self._budget_of(task) if "published" in layer.values]
+        return str(said[-1]) if said else COMPUTE
 
     @property
     def _threads(self) -> dict[str, int]:
@@ -407,19 +417,38 @@ class Project:
     def _sources(self, task: str) -> tuple[DemoSource, ...]:
         return SOURCES.get(self.suite(task), get_args(DemoSource))
 
-    def _of_budget(self, task: str, *section: str) -> list[Layer]:
-        return [self._part(self.budget, *section), self._part(self.budget, "tasks", task, *section)]
+    def _files_of(self, task: str) -> list[Layer]:
+        """Return the files of a task's suite and of the task."""
+        return [self._read("suites", self.suite(task)), self._read("tasks", task)]
 
-    def _layers(self, task: str, *section: str) -> list[Layer]:
-        layer = self._read("tasks", task)
-        head = [] if section[0] == "expert" else [self._part(layer, only=("task",))]
-        return [*head, self._part(layer, *section)]
+    def _budget_of(self, task: str) -> list[Layer]:
+        """Return what the budget says of all tasks, of those of the task's suite, and of the task."""
+        of_suite = self._part(self.budget, "suites", self.suite(task))
+        return [self.budget, of_suite, self._part(self.budget, "tasks", task)]
+
+    def _about(self, task: str, *keys: str) -> list[Layer]:
+        """Return what a task's files say of the task itself."""
+        return [_only(layer, *keys) for layer in self._files_of(task)]
+
+    def _layers(self, task: str, phase: str) -> list[Layer]:
+        """Return the layers of a phase's settings."""
+        return [self._part(part, phase) for part in (*self._files_of(task), *self._budget_of(task))]
+
+    def _members(self, task: str, phase: str, member: str) -> list[Layer]:
+        """Return the layers of the settings of a method or policy in its phase."""
+        kind = _FOLDERS[phase]
+        lineage = self._lineage(kind, member)
+        own = [_only(self._read(kind, name), *_SETTINGS[phase]) for name in lineage]
+        return [*own, *(self._part(part, name) for part in self._layers(task, phase) for name in (_ANY, *lineage))]
+
+    def _names(self, kind: str) -> tuple[str, ...]:
+        return tuple(sorted(path.stem for path in (self.config_dir / kind).glob("*.yaml")))
 
     def _read(self, kind: str, name: str) -> Layer:
         path = self.config_dir / kind / f"{name}.yaml"
         if path not in self._files:
-            _require(kind.rstrip("s"), name, sorted(other.stem for other in path.parent.glob("*.yaml")))
-            self._files[path] = path, self._checked(kind, path)
+            require(_SINGULAR[kind], name, self._names(kind))
+            self._files[path] = Layer(path, self._checked(kind, path))
         return self._files[path]
 
     def _checked(self, kind: str, path: Path) -> dict[str, Any]:
@@ -428,30 +457,34 @@ class Project:
         if kind == "methods":
             _check_method(path, values)
         self._check_phases(path, "", values)
-        of_tasks = values.get("tasks") or {}
-        _check_keys(path, "tasks.", of_tasks, self.tasks)
-        for task, part in of_tasks.items():
-            _check_keys(path, f"tasks.{task}.", part or {}, _PHASES | _OF_TASK)
-            self._check_phases(path, f"tasks.{task}.", part or {})
+        for group in ("suites", "tasks"):
+            of_group = values.get(group) or {}
+            _check_keys(path, f"{group}.", of_group, self._names(group))
+            for name, part in of_group.items():
+                _check_keys(path, f"{group}.{name}.", part or {}, _OF_BUDGET)
+                self._check_phases(path, f"{group}.{name}.", part or {})
         return values
 
     def _check_phases(self, path: Path, prefix: str, values: Mapping[str, Any]) -> None:
         """Check the keys of the phases that have members: policies, methods."""
-        members = {"finetune": self.all_methods, "pretrain": get_args(PolicyName)}
-        for section, known in members.items():
-            parts = values.get(section) or {}
-            _check_keys(path, f"{prefix}{section}.", parts, known)
-            for member, part in parts.items():
-                _check_keys(path, f"{prefix}{section}.{member}.", part or {}, _SETTINGS[section])
-                if section == "finetune":
-                    _check_no_kind(path, f"{prefix}{section}.{member}.", part or {})
+        for phase, folder in _FOLDERS.items():
+            members = values.get(phase) or {}
+            _check_keys(path, f"{prefix}{phase}.", members, (_ANY, *self._names(folder)))
+            for name, part in members.items():
+                _check_keys(path, f"{prefix}{phase}.{name}.", part or {}, _SETTINGS[phase])
+                if phase == "finetune":
+                    _check_no_kind(path, f"{prefix}{phase}.{name}.", part or {})
 
     @staticmethod
-    def _part(layer: Layer, *keys: str, only: Sequence[str] | None = None) -> Layer:
-        path, values = layer
+    def _part(layer: Layer, *keys: str) -> Layer:
+        path, values, prefix = layer
         for key in keys:
             values = values.get(key) or {}
-        return path, values if only is None else {key: values[key] for key in only}
+        return Layer(path, values, prefix + "".join(f"{key}." for key in keys))
+
+
+def _only(layer: Layer, *keys: str) -> Layer:
+    return layer._replace(values={key: value for key, value in layer.values.items() if key in keys})
 
 
 def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Collection[str]) -> None:
@@ -484,6 +517,7 @@ def _algo(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return algo if isinstance(algo, Mapping) else {}
 
 
-def _require(kind: str, name: str, choices: Sequence[str]) -> None:
+def require(kind: str, name: str, choices: Sequence[str]) -> None:
+    """Raise an `InputError` about the settings of a kind unless a name is one of the choices."""
     if name not in choices:
         raise InputError("configuration", field=kind, expected=f"one of {', '.join(choices)}", got=repr(name))

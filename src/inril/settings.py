@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -15,7 +15,21 @@ from pydantic import ValidationError
 from inril.config.base import Model
 from inril.errors import InputError
 
-Layer = tuple[Path, Mapping[str, Any]]
+
+class Layer(NamedTuple):
+    """A part of a file.
+
+    Attributes:
+        path: of the file.
+        values: of the part.
+        prefix: keys under which it stands there, each with a dot behind it.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+    prefix: str = ""
+
+
 ModelT = TypeVar("ModelT", bound=Model)
 
 _LONG = 200  # characters; a longer value is a whole section and would drown the message
@@ -49,34 +63,41 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def validate(model: type[ModelT], layers: Sequence[Layer], lacking: Mapping[str, Path] = {}) -> ModelT:
+def validate(
+    model: type[ModelT], layers: Sequence[Layer], lacking: Mapping[str, Layer] = {}, home: Layer | None = None
+) -> ModelT:
     """Merge layers and build the model.
 
     Args:
         model: what is described.
         layers: later ones win.
-        lacking: the file to name for a missing key, by its first part, where that is not the first layer's.
+        lacking: whose file to name for a missing key, by the key's first part.
+        home: whose file to name for all other missing keys; None for the first layer's.
 
     Raises:
         InputError: naming the file that set the offending key, the key, what was expected and what was found.
     """
     values: dict[str, Any] = {}
-    for _, layer in layers:
-        values = merge(values, layer)
+    for layer in layers:
+        values = merge(values, layer.values)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         keys = _keys(values, first["loc"], first["type"] == "missing")
-        home = lacking.get(keys[0], layers[0][0]) if keys else layers[0][0]
-        where = next((path for path, layer in reversed(layers) if _holds(layer, keys)), home)
+        where = origin(layers, keys) or lacking.get(".".join(keys[:1])) or home or layers[0]
         raise InputError(
-            where,
-            field=".".join(keys),
+            where.path,
+            field=where.prefix + ".".join(keys),
             expected=_expected(first["type"], first["msg"]),
             got=_got(first["type"], repr(first["input"])),
             hint="Known keys are listed in workflow/schemas/ and config/README.md",
         ) from None
+
+
+def origin(layers: Sequence[Layer], keys: Sequence[str]) -> Layer | None:
+    """Return the layer that decides about a key, the topmost one that has it; None if no layer has."""
+    return next((layer for layer in reversed(layers) if _holds(layer.values, keys)), None)
 
 
 def _keys(values: Any, location: Sequence[str | int], last_is_missing: bool) -> list[str]:

@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,22 @@ def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_schemas", fail)
     with pytest.raises(OSError, match="Bad file descriptor"):
         cli.main(["schemas", "--out", "folder"])
+
+
+def test_resolve_names_where_each_value_was_said_last(capsys: pytest.CaptureFixture[str]) -> None:
+    said = ["resolve", "peg_in_hole_low", "dppo", "--m", "10", "--budget", "workstation"]
+    assert cli.main([*said, "--config-dir", str(ROOT / "config")]) == 0
+    lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["algo.gamma"] == ["0.98", "budgets/workstation.yaml: tasks.peg_in_hole_low.finetune.dppo"]
+    assert lines["algo.epochs"] == ["8", "budgets/workstation.yaml: suites.furniture.finetune.dppo"]
+    assert lines["reset_each_itr"] == ["True", "suites/furniture.yaml: finetune.any"]
+    assert lines["algo.gae_lambda"] == ["0.95", "methods/dppo.yaml"]
+    assert lines["algo.randn_clip"] == ["3.0", "default"]
+    assert lines["separation"] == ["surgery", "the run"]
+
+
+def test_resolve_shows_policies_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["resolve", "hopper", "gaussian_chunk", "--config-dir", str(ROOT / "config")]) == 0
+    assert re.search(r"policy\.std +0\.1 +policies/gaussian\.yaml\n", capsys.readouterr().out)
+    assert cli.main(["resolve", "hopper", "unet", "--config-dir", str(ROOT / "config")]) == 1
+    assert "METHOD or POLICY: expected one of awr, " in capsys.readouterr().err

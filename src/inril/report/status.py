@@ -27,7 +27,7 @@ from inril.config.runs import FinetuneConfig, PretrainConfig
 from inril.errors import InputError
 from inril.metrics import COLUMNS
 from inril.project import AnyRun, Pretraining, Project, Run
-from inril.settings import read_yaml, validate
+from inril.settings import Layer, read_yaml, validate
 from inril.train.run_lock import holder_of
 
 _WINDOW = 5  # checkpoints that the speed is measured over
@@ -229,7 +229,7 @@ def _other_settings(folder: Path, config: FinetuneConfig | PretrainConfig) -> st
     """Return a note if a run got other settings than it would get now."""
     path = folder / "config.yaml"
     try:
-        same = not path.exists() or validate(type(config), [(path, read_yaml(path))]) == config
+        same = not path.exists() or validate(type(config), [Layer(path, read_yaml(path))]) == config
     except InputError:
         same = False
     return "" if same else "config.yaml differs from the settings as they are now"
