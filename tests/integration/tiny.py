@@ -14,7 +14,7 @@ from torch import Tensor
 from inril.config.base import TaskSpec
 from inril.config.runs import DemosConfig, FinetuneConfig, PretrainConfig, separations
 from inril.project import Project
-from inril.settings import merge, read_yaml, validate
+from inril.settings import Layer, merge, read_yaml, validate
 from inril.tensor_file import read_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -52,14 +52,16 @@ def hopper() -> TaskSpec:
 
 def demos_config(**changed: Any) -> DemosConfig:
     values = project().demos("hopper").model_dump()
-    return validate(DemosConfig, [(Path("test"), values), (Path("test"), {"n_steps": 2000, "n_envs": 12, **changed})])
+    return validate(
+        DemosConfig, [Layer(Path("test"), values), Layer(Path("test"), {"n_steps": 2000, "n_envs": 12, **changed})]
+    )
 
 
 def pretrain_config(
     policy: str = "diffusion", changed: Mapping[str, Any] | None = None, seed: int = 0
 ) -> PretrainConfig:
     values = merge(project().pretrain("hopper", policy, seed).model_dump(), _PRETRAIN)
-    return validate(PretrainConfig, [(Path("test"), values), (Path("test"), changed or {})])
+    return validate(PretrainConfig, [Layer(Path("test"), values), Layer(Path("test"), changed or {})])
 
 
 def finetune_config(
@@ -70,7 +72,7 @@ def finetune_config(
     values = merge(project().finetune("hopper", method, separation, m, seed).model_dump(), _FINETUNE)  # type: ignore[arg-type]
     if "target_kl" in values["algo"]:
         values["algo"]["target_kl"] = None  # no early stop, so that the number of updates can be told in advance
-    return validate(FinetuneConfig, [(Path("test"), values), (Path("test"), changed or {})])
+    return validate(FinetuneConfig, [Layer(Path("test"), values), Layer(Path("test"), changed or {})])
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

@@ -373,14 +373,9 @@ def test_pre_trained_policies_are_compared_by_their_pre_training() -> None:
     assert "note" not in json.loads(project().comparison("table2").model_dump_json())
 
 
-@pytest.mark.parametrize(
-    ("policy", "message"),
-    [
-        ("transformer", "comparisons.table1.columns.0.policy: expected 'diffusion', 'unet', "),
-        ("unet", "policy of hopper in comparison table1: expected one of diffusion, gaussian, gaussian_chunk, got"),
-    ],
-)
-def test_policies_that_are_not_pre_trained_are_refused(policy: str, message: str) -> None:
+@pytest.mark.parametrize("policy", ["transformer", "unet"])
+def test_policies_that_are_not_pre_trained_are_refused(policy: str) -> None:
+    message = "policy of hopper in comparison table1: expected one of diffusion, gaussian, gaussian_chunk, got"
     with pytest.raises(InputError, match=re.escape(message)):
         project(comparisons=policy_table(policy)).check()
 

@@ -20,7 +20,7 @@ from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, denoising_loss, evaluation_std, sample_chain
 from inril.policies.unet import UNetDenoiser
 from inril.project import Project
-from inril.settings import merge, read_yaml, validate
+from inril.settings import Layer, merge, read_yaml, validate
 from inril.train.optimizer import adamw
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -181,12 +181,12 @@ def test_chunks_that_cannot_be_halved_often_enough_are_refused(tmp_path: Path) -
     )
     plain = settings.model_dump()
     plain["policy"]["network"] = {"kind": "unet", "widths": [8, 16, 24]}
-    layers = [(tmp_path / "a.yaml", plain)]
+    layers = [Layer(tmp_path / "a.yaml", plain)]
     cloning = validate(PretrainConfig, layers)
     assert cloning.horizon_steps == 4
     message = r"expected horizon_steps to be a multiple of 4 for a U-Net of 3 levels"
     with pytest.raises(InputError, match=message):
-        validate(PretrainConfig, [(tmp_path / "a.yaml", merge(plain, {"horizon_steps": 6}))])
+        validate(PretrainConfig, [Layer(tmp_path / "a.yaml", merge(plain, {"horizon_steps": 6}))])
 
 
 @pytest.mark.parametrize(
