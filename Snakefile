@@ -13,7 +13,7 @@ BASE = str(workflow.basedir)
 sys.path.insert(0, os.path.join(BASE, "src"))
 shell.prefix(
     f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}${{{{PYTHONPATH:+:$PYTHONPATH}}}} "
-    f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
+    f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUTF8=1; "
 )
 
 

@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, 1 after an error that the user can act on, 130 after an interruption.
     """
     args = _parser().parse_args(argv)
+    os.environ["MPLBACKEND"] = "agg"  # a job draws into files, also where a notebook started it
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("inril").setLevel(logging.INFO)  # libraries have much to say below a warning
     try:

@@ -1,6 +1,9 @@
 import errno
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +166,19 @@ def test_resolve_shows_policies_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"policy\.std +0\.1 +policies/gaussian\.yaml\n", capsys.readouterr().out)
     assert cli.main(["resolve", "hopper", "unet", "--config-dir", str(ROOT / "config")]) == 1
     assert "METHOD or POLICY: expected one of awr, " in capsys.readouterr().err
+
+
+def test_a_notebooks_backend_does_not_reach_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MPLBACKEND", "module://nowhere.backend_inline")
+    draw = (
+        "import sys; from inril.cli import main; main(['figure', '--config', '{}', '--table', 'x', '--out', 'x.pdf']); "
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{draw}import matplotlib.pyplot as plt; plt.figure(); print(plt.get_backend())"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "agg"

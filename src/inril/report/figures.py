@@ -34,6 +34,7 @@ from inril.report.arms import LABELS, Arm, Dashes
 from inril.report.frontier import draw_frontier
 from inril.report.levels import RL_ONLY
 from inril.report.statistics import MIN_SEEDS, on_common_grid, savgol, stratified_iqm
+from inril.report.style import default_style
 
 FORMATS = ("pdf", "png")
 _RUN = ["method", "separation", "m", "seed"]  # what tells the runs of a panel apart
@@ -74,7 +75,7 @@ def run(spec: FigureSpec, table: Path, out: Sequence[Path]) -> None:
             raise InputError(path, expected=f"a file name ending in one of {', '.join(FORMATS)}", got=path.suffix)
     frame = read_csv(table, TABLE_COLUMNS, ("seed", "env_steps", "value"))
     panels = [panel_arms(spec, panel, frame, table) for panel in spec.figure.panels]
-    with mpl.rc_context(_style(spec.plot.font_size)):
+    with default_style(), mpl.rc_context(_style(spec.plot.font_size)):
         figure = draw(spec, panels)
         for path in out:
             write_atomically(path, _render(figure, path.suffix[1:]))

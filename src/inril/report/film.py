@@ -35,6 +35,7 @@ from inril.policies.files import load_policy
 from inril.replay import Episode, Round, record
 from inril.report.levels import interval_text
 from inril.report.statistics import wilson
+from inril.report.style import default_style
 from inril.seeding import subseed
 
 OUTCOMES: dict[Metric, dict[bool, str]] = {
@@ -101,7 +102,7 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
     shown, durations = choose(spec, play, hz)
     names = OUTCOMES[task.metric]
     clips = [_clip(names[episode.succeeded], recorded, episode, spec.frames, hz) for recorded, episode in shown]
-    with mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans", "pdf.fonttype": 42}):
+    with default_style(), mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans", "pdf.fonttype": 42}):
         figure = draw(spec, clips, durations, task.metric)
         buffer = BytesIO()
         stamp = "CreationDate" if out.suffix == ".pdf" else "Software"  # the same episodes give the same bytes

@@ -50,6 +50,19 @@ def test_same_table_gives_the_same_bytes(write_run: WriteRun, figure_config: Fig
     assert b"CreationDate" not in contents[0][0]
 
 
+def test_what_others_have_set_for_matplotlib_does_not_show(
+    write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path
+) -> None:
+    table = build(write_run, figure_config, tmp_path, n_seeds=2)
+    spec, out = FigureSpec(budget="smoke", figure=figure_config), tmp_path / "figure.png"
+    figures.run(spec, table, [out])
+    before = out.read_bytes()
+    with plt.rc_context({"figure.facecolor": "black", "lines.linewidth": 9, "savefig.bbox": "tight", "font.size": 30}):
+        figures.run(spec, table, [out])
+        assert plt.rcParams["lines.linewidth"] == 9
+    assert out.read_bytes() == before
+
+
 def test_figure_prints_what_it_rests_on(write_run: WriteRun, figure_config: FigureConfig, tmp_path: Path) -> None:
     table = build(write_run, figure_config, tmp_path, n_seeds=2)
     text = texts(drawn(FigureSpec(budget="smoke", figure=figure_config), table))
