@@ -23,6 +23,7 @@ import tiny
 import yaml
 
 from inril import cli
+from inril.algos.ppo import PPO
 from inril.data.demo_file import Episode, write_demos
 from inril.settings import merge
 from inril.tensor_file import read_tensors, write_tensors
@@ -594,13 +595,19 @@ def test_demonstrations_beyond_all_measure(refuse: Refuse, inputs: tiny.Inputs, 
 def test_last_good_checkpoint_outlives_a_loss_that_is_not_finite(
     refuse: Refuse, inputs: tiny.Inputs, reference: Path, out: Path
 ) -> None:
-    def poisoned(run: finetune.Finetuning, *args: Any) -> Any:
-        loss = sound(run, *args)
-        return loss * float("nan") if run.itr == 3 else loss
+    sound, iteration = PPO.il_loss, finetune.Finetuning.iteration
 
-    sound = finetune.Finetuning._il_loss_on_new_batch
+    def poisoned(ppo: PPO, *args: Any) -> Any:
+        return sound(ppo, *args) * float("nan")
+
+    def third_is_poisoned(run: finetune.Finetuning) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            if run.itr == 2:
+                patch.setattr(PPO, "il_loss", poisoned)
+            return iteration(run)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finetune.Finetuning, "_il_loss_on_new_batch", poisoned)
+        patch.setattr(finetune.Finetuning, "iteration", third_is_poisoned)
         error = refuse(*fine_tuning(inputs, out))
     assert error.startswith(f"{out}: actor, il_loss, iteration 3: expected a finite number, got nan. ")
     assert "the last good checkpoint is kept" in error

@@ -89,6 +89,6 @@ def same_weights(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 
 def metric(folder: Path, split: str, name: str) -> pd.Series[float]:
     """Return a metric's values in order of time."""
-    table = pd.read_csv(folder / "metrics.csv")
+    table = pd.read_csv(folder / "metrics.csv", float_precision="round_trip")
     chosen = (table["split"] == split) & (table["metric"] == name)
     return table.loc[chosen, "value"].reset_index(drop=True)

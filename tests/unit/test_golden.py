@@ -266,7 +266,7 @@ def of_separation(separation: str) -> Values:
 
         config = IlConfig(unit="grad_step", granularity=granularity)  # type: ignore[arg-type]
         joiner = Joiner(separation, config)  # type: ignore[arg-type]
-        info = joiner.join(None, parameters, il_loss)  # type: ignore[arg-type]
+        info = joiner.join(parameters, il_loss)
         values |= {f"{granularity}_{name}": value for name, value in info.items()}
         for i, parameter in enumerate(parameters):
             assert parameter.grad is not None

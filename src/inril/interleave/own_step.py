@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info
+from inril.algos.base import Info, Update
 from inril.interleave.separation import flatten, pair_info, random_direction
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 
 
 class OwnStep:
-    """Takes an imitation step after a reinforcement step, with an AdamW of its own.
+    """Imitation steps after reinforcement's, with an AdamW of their own.
 
     Args:
         parameters: what both train.
@@ -29,26 +29,28 @@ class OwnStep:
         self.parameters, self.projects = list(parameters), projects
         self.optimizer = adamw(self.parameters, lr)
 
-    def take(self, il_loss: Callable[[], Tensor], noise: torch.Generator | None = None) -> Info:
-        """Take the step; the gradient of the reinforcement step, still in `.grad`, is replaced.
+    def update(self, il_loss: Callable[[], Tensor], noise: torch.Generator | None = None) -> Update:
+        """Return a step; the gradient of reinforcement's is still in `.grad`.
+
+        It logs imitation loss, norms and angle of the pair of gradients, before any projection.
 
         Args:
-            il_loss: computes the imitation loss at the parameters as they are now.
+            il_loss: computes the imitation loss.
             noise: where it is given, a random direction drawn from it takes the place of the imitation gradient's.
-
-        Returns:
-            Imitation loss, norms and angle of the pair of gradients, before any projection.
         """
         g_rl = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        loss = il_loss()
-        g_il = list(torch.autograd.grad(loss, self.parameters))
-        if noise is not None:
-            g_il = random_direction(g_il, noise)
-        weight = _overlap(flatten(g_il), flatten(g_rl)) if self.projects else 0.0
-        for parameter, rl, il in zip(self.parameters, g_rl, g_il, strict=True):
-            parameter.grad = il - weight * rl
-        self.optimizer.step()
-        return {"il_loss": loss.item(), **pair_info(g_rl, g_il)}
+
+        def backward() -> Info:
+            loss = il_loss()
+            g_il = list(torch.autograd.grad(loss, self.parameters))
+            if noise is not None:
+                g_il = random_direction(g_il, noise)
+            weight = _overlap(flatten(g_il), flatten(g_rl)) if self.projects else 0.0
+            for parameter, rl, il in zip(self.parameters, g_rl, g_il, strict=True):
+                parameter.grad = il - weight * rl
+            return {"il_loss": loss.item(), **pair_info(g_rl, g_il)}
+
+        return Update("il", backward, self.parameters, self.optimizer, max_grad_norm=None, is_actor=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimiser's state."""

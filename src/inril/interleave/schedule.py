@@ -25,23 +25,25 @@ class Schedule:
         self.unit = config.unit
         self.offset = 0 if config.phase == "last" else 1
         self.n_rl_updates = 0
-        self.n_il_updates = 0
         self.n_actor_itr = 0
         self._last_itr = 0
+        self._opens_itr = False
 
-    def due(self, itr: int) -> bool:
-        """Count one gradient step of the actor in iteration `itr` and tell whether imitation joins it."""
+    def count(self, itr: int) -> None:
+        """Count one gradient step of the actor in iteration `itr`."""
         self.n_rl_updates += 1
-        first = itr != self._last_itr
-        if first:
-            self._last_itr = itr
-            self.n_actor_itr += 1
+        self._opens_itr = itr != self._last_itr
+        self.n_actor_itr += self._opens_itr
+        self._last_itr = itr
+
+    @property
+    def due(self) -> bool:
+        """Whether imitation joins the gradient step that was counted last."""
         if self.m == "inf" or self.in_phases:
             return False
-        count = self.n_rl_updates if self.unit == "grad_step" else self.n_actor_itr
-        joint = count % self.m == self.offset % self.m and (first or self.unit == "grad_step")
-        self.n_il_updates += joint
-        return joint
+        if self.unit == "grad_step":
+            return self.n_rl_updates % self.m == self.offset % self.m
+        return self._opens_itr and self.n_actor_itr % self.m == self.offset % self.m
 
     def phase_due(self, n_itr: int) -> bool:
         """Tell whether a phase of imitation follows iteration n of those in which the actor learns."""
@@ -51,12 +53,11 @@ class Schedule:
         """Return the counters."""
         return {
             "n_rl_updates": self.n_rl_updates,
-            "n_il_updates": self.n_il_updates,
             "n_actor_itr": self.n_actor_itr,
             "last_itr": self._last_itr,
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Restore the counters."""
-        self.n_rl_updates, self.n_il_updates = state["n_rl_updates"], state["n_il_updates"]
-        self.n_actor_itr, self._last_itr = state["n_actor_itr"], state["last_itr"]
+        self.n_rl_updates, self.n_actor_itr = state["n_rl_updates"], state["n_actor_itr"]
+        self._last_itr = state["last_itr"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info, Update
+from inril.algos.base import Info
 from inril.config.base import Separation
 from inril.config.runs import IlConfig
 from inril.device import randn
@@ -15,7 +15,7 @@ from inril.interleave.aggregators import Aggregator, make_aggregator
 
 
 class Joiner:
-    """Turns an update whose reinforcement gradient is in place into a joint one.
+    """Puts a joint direction in the place of a reinforcement gradient.
 
     Separation `surgery` combines the two gradients with the configured aggregator, `none` with their plain mean.
 
@@ -34,19 +34,12 @@ class Joiner:
         self.balances = config.balance == "norm"
 
     def join(
-        self,
-        update: Update,
-        il_parameters: Sequence[Tensor],
-        il_loss: Callable[[], Tensor],
-        noise: torch.Generator | None = None,
+        self, il_parameters: Sequence[Tensor], il_loss: Callable[[], Tensor], noise: torch.Generator | None = None
     ) -> Info:
-        """Replace the gradients in `.grad` by the joint direction.
-
-        Parameters that imitation may not touch keep their reinforcement gradient.
+        """Replace the reinforcement gradients in `.grad` by the joint direction.
 
         Args:
-            update: its `backward` has been called.
-            il_parameters: what imitation may touch.
+            il_parameters: what imitation may touch; all others keep their gradient.
             il_loss: computes the imitation loss.
             noise: where it is given, a random direction drawn from it takes the place of the imitation gradient's.
 

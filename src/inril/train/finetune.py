@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from inril.algos.base import Algorithm, Info, Update
+from inril.algos.base import Algorithm, Info
 from inril.algos.idql import ranker_of
 from inril.algos.make import make_algorithm
 from inril.algos.ppo import PPO
@@ -23,17 +23,18 @@ from inril.config.algos import IDQLConfig, ResidualPPOConfig
 from inril.config.base import Execution
 from inril.config.policy import DiffusionConfig
 from inril.config.runs import FinetuneConfig
-from inril.data.chunks import SplitDemos, split_demos
+from inril.data.chunks import ChunkDataset, SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.envs import make_env
 from inril.errors import InputError
 from inril.evaluate import Act, Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
+from inril.interleave.interleaver import ImitationLoss, Interleaver
 from inril.interleave.own_step import OwnStep
 from inril.interleave.phase import Phase
 from inril.interleave.schedule import Schedule
-from inril.interleave.separation import Joiner, flatten
+from inril.interleave.separation import Joiner
 from inril.metrics import MetricsLog
 from inril.numerics import finetune_versions
 from inril.origin import origin_here
@@ -92,20 +93,37 @@ def run(
             tuning.env.close()
 
 
-def make_phase(cfg: FinetuneConfig, algorithm: Algorithm) -> Phase | None:
-    """Build imitation for separation by network; None for any other."""
-    if cfg.separation != "network":
-        return None
-    assert isinstance(algorithm, PPO)  # the settings allow no other algorithm
-    # What the base has planned before a phase is planned anew by the base of after it.
-    return Phase(algorithm.il_parameters(), cfg.il.network, after=algorithm.observer.start)
+def imitation_loss(algorithm: Algorithm, demos: ChunkDataset) -> ImitationLoss:
+    """Return the algorithm's imitation loss as one of new batches of demonstrations."""
+
+    def loss(size: int, generator: torch.Generator) -> torch.Tensor:
+        batch = demos.sample(generator, size)
+        return algorithm.il_loss(batch.obs, batch.action_chunk, generator)
+
+    return loss
 
 
-def make_own_step(cfg: FinetuneConfig, algorithm: Algorithm) -> OwnStep | None:
-    """Build imitation with an optimiser of its own; None where it shares the actor's, or has networks of its own."""
-    if cfg.il.optimizer == "shared" or cfg.separation == "network":
-        return None
-    return OwnStep(algorithm.il_parameters(), cfg.il.lr, projects=cfg.separation == "surgery")
+def make_interleaver(cfg: FinetuneConfig, algorithm: Algorithm, il_loss: ImitationLoss) -> Interleaver:
+    """Build what a run's settings say of imitation."""
+    parameters = algorithm.il_parameters()
+    phase = own_step = None
+    if cfg.separation == "network":
+        assert isinstance(algorithm, PPO)  # the settings allow no other algorithm
+        # What the base has planned before a phase is planned anew by the base of after it.
+        phase = Phase(parameters, cfg.il.network, after=algorithm.observer.start)
+    elif cfg.il.optimizer == "own":
+        own_step = OwnStep(parameters, cfg.il.lr, projects=cfg.separation == "surgery")
+    return Interleaver(
+        schedule=Schedule(cfg.m, cfg.il, in_phases=phase is not None),
+        joiner=Joiner(cfg.separation, cfg.il),
+        il_parameters=parameters,
+        il_loss=il_loss,
+        batch_size=cfg.il.batch_size,
+        seed=cfg.seed,
+        noise=cfg.il.source == "noise",
+        own_step=own_step,
+        phase=phase,
+    )
 
 
 def finetuned_spec(spec: PolicySpec, cfg: FinetuneConfig) -> PolicySpec:
@@ -160,10 +178,8 @@ class Finetuning:
         self.cfg, self.spec, self.algorithm, self.demos, self.folder = cfg, spec, algorithm, demos, folder
         self.sim_threads = execution.sim_threads
         self.env = make_env(cfg.task, cfg.n_envs, algorithm.act_steps, self.sim_threads)
-        self.phase = make_phase(cfg, algorithm)
-        self.schedule = Schedule(cfg.m, cfg.il, in_phases=self.phase is not None)
-        self.joiner = Joiner(cfg.separation, cfg.il)
-        self.own_step = make_own_step(cfg, algorithm)
+        self.il_loss = imitation_loss(algorithm, demos.train)
+        self.interleaver = make_interleaver(cfg, algorithm, self.il_loss)
         self.itr = self.env_steps = self.n_diverged = 0
         self.best: BestPolicy | None = None
         self.warned = False
@@ -211,68 +227,31 @@ class Finetuning:
         self.env_steps += int(info.pop("env_steps"))
         self._check_divergence(int(info["n_diverged"]))
         # Gradients of different networks have no angle.
-        if self.phase is None and self.itr % self.cfg.il.diagnose_every == 0:
+        if self.cfg.separation != "network" and self.itr % self.cfg.il.diagnose_every == 0:
             with self._clock("diagnose"):
                 info |= self._gradient_angle()
         sums: dict[str, list[float]] = defaultdict(list)
-        for update in self._updates():
+        learning_itr = self.itr - self.cfg.algo.critic_warmup_itr
+        for update in self.interleaver.updates(self.algorithm.updates(self.itr), self.itr, learning_itr):
             with self._clock(f"update_{update.name}"):
-                for name, value in self._step(update).items():
+                update.zero_grad()
+                for name, value in update.backward().items():
                     sums[name].append(value)
+                    self._check_finite(update.name, name, value)
+                update.apply()
         self._check_state()
         self._log_diagnostics(info, sums)
         info |= {name: float(np.mean(values)) for name, values in sums.items()}
-        info["n_rl_updates"] = self.schedule.n_rl_updates
-        info["n_il_updates"] = self.schedule.n_il_updates
+        info["n_rl_updates"] = self.interleaver.n_rl_updates
+        info["n_il_updates"] = self.interleaver.n_il_updates
         return info
-
-    def _updates(self) -> Iterator[Update]:
-        """Yield the iteration's gradient steps, those of an imitation phase last."""
-        yield from self.algorithm.updates(self.itr)
-        if self.phase is not None and self.schedule.phase_due(self.itr - self.cfg.algo.critic_warmup_itr):
-            yield from self.phase.updates(self._phase_loss)
-
-    def _phase_loss(self) -> torch.Tensor:
-        self.schedule.n_il_updates += 1
-        generator = torch_stream(self.cfg.seed, "il", self.schedule.n_il_updates)
-        return self._il_loss_on_new_batch(generator, self.cfg.il.network.batch_size)
-
-    def _step(self, update: Update) -> Info:
-        """Take one gradient step, joined or followed by imitation when that is due."""
-        update.zero_grad()
-        info = update.backward()
-        due = update.is_actor and self.schedule.due(self.itr)
-        if due and self.own_step is None:
-            info |= self.joiner.join(update, self.algorithm.il_parameters(), self._il_loss, self._il_noise())
-        elif update.is_actor and self.phase is None:
-            shared = self.algorithm.il_parameters()
-            info["grad_norm_rl"] = flatten([p.grad for p in shared if p.grad is not None]).norm().item()
-        self._check_finite(update.name, info)
-        update.apply()
-        if due and self.own_step is not None:
-            info |= self.own_step.take(self._il_loss, self._il_noise())
-            self._check_finite("il", info)
-        return info
-
-    def _il_loss(self) -> torch.Tensor:
-        generator = torch_stream(self.cfg.seed, "il", self.schedule.n_il_updates)
-        return self._il_loss_on_new_batch(generator, self.cfg.il.batch_size)
-
-    def _il_noise(self) -> torch.Generator | None:
-        if self.cfg.il.source == "demos":
-            return None
-        return torch_stream(self.cfg.seed, "il_noise", self.schedule.n_il_updates)
-
-    def _il_loss_on_new_batch(self, generator: torch.Generator, size: int) -> torch.Tensor:
-        batch = self.demos.train.sample(generator, size)
-        return self.algorithm.il_loss(batch.obs, batch.action_chunk, generator)
 
     def _gradient_angle(self) -> Info:
         generator = torch_stream(self.cfg.seed, "diagnose", self.itr)
         halves = iter((0, 1))
         return gradient_angle(
             lambda: self.algorithm.rl_loss(self.cfg.il.batch_size, next(halves), generator),
-            lambda: self._il_loss_on_new_batch(generator, self.cfg.il.batch_size),
+            lambda: self.il_loss(self.cfg.il.batch_size, generator),
             self.algorithm.il_parameters(),
         )
 
@@ -378,19 +357,19 @@ class Finetuning:
     def _check_state(self) -> None:
         """Refuse what the iteration's last steps may have blown up, before a checkpoint keeps it."""
         tensors, _ = pack(self.algorithm.state_dict())
-        broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-        self._check_finite("state", dict.fromkeys(broken, math.nan))
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                self._check_finite("state", name, math.nan)
 
-    def _check_finite(self, name: str, info: Info) -> None:
-        for metric, value in info.items():
-            if not math.isfinite(value):
-                raise InputError(
-                    self.folder.path,
-                    field=f"{name}, {metric}, iteration {self.itr}",
-                    expected="a finite number",
-                    got=str(value),
-                    hint="Lower the learning rate; the last good checkpoint is kept",
-                )
+    def _check_finite(self, what: str, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise InputError(
+                self.folder.path,
+                field=f"{what}, {name}, iteration {self.itr}",
+                expected="a finite number",
+                got=str(value),
+                hint="Lower the learning rate; the last good checkpoint is kept",
+            )
 
     def _check_divergence(self, n_diverged: int) -> None:
         self.n_diverged += n_diverged
@@ -422,17 +401,13 @@ class Finetuning:
         state: dict[str, Any] = {
             "algorithm": self.algorithm.state_dict(),
             "env": self.env.get_state(),
-            "schedule": self.schedule.state_dict(),
+            **self.interleaver.state_dict(),
             "itr": self.itr,
             "env_steps": self.env_steps,
             "n_diverged": self.n_diverged,
             "metrics_length": self.metrics.flush(),
             "diagnostics_length": self.diagnostics.flush(),
         }
-        if self.phase is not None:
-            state["phase"] = self.phase.state_dict()
-        if self.own_step is not None:
-            state["own_step"] = self.own_step.state_dict()
         if self.best is not None:
             state["best"] = self.best._asdict()
         self.folder.save(state)
@@ -442,11 +417,7 @@ class Finetuning:
         """Restore a saved state; returns the length of its metrics in bytes."""
         self.algorithm.load_state_dict(state["algorithm"])
         self.env.set_state({name: np.asarray(value) for name, value in state["env"].items()})
-        self.schedule.load_state_dict(state["schedule"])
-        if self.phase is not None:
-            self.phase.load_state_dict(state["phase"])
-        if self.own_step is not None:
-            self.own_step.load_state_dict(state["own_step"])
+        self.interleaver.load_state_dict(state)
         self.itr, self.env_steps, self.n_diverged = state["itr"], state["env_steps"], state["n_diverged"]
         self.best = BestPolicy(**state["best"]) if "best" in state else None
         log.info("resuming at iteration %d, %d env steps", self.itr, self.env_steps)

@@ -21,7 +21,7 @@ from inril.errors import InputError
 from inril.interleave.phase import Phase
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise
 from inril.tensor_file import pack, unpack
-from inril.train.finetune import make_phase
+from inril.train.finetune import make_interleaver
 
 N_ENVS, TP = 4, 2
 PLAIN = {"widths": (8, 8), "activation": "relu", "residual": False}
@@ -67,9 +67,9 @@ def head_of(ppo: PPO) -> ResidualHead:
 
 
 def network_phase(ppo: PPO, configure: Configure) -> Phase:
-    phase = make_phase(configure(separation="network", m=2), ppo)
-    assert phase is not None
-    return phase
+    interleaver = make_interleaver(configure(separation="network", m=2), ppo, lambda size, _: torch.zeros(size))
+    assert interleaver.phase is not None
+    return interleaver.phase
 
 
 def demos(seed: int = 3, size: int = 16) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
+from inril.algos.base import Info
 from inril.interleave.own_step import OwnStep
 from inril.interleave.separation import balanced, flatten
 
 LR = 0.1
+
+
+def take(own: OwnStep, il_loss: Callable[[], Tensor]) -> Info:
+    """Take the step as the loop does."""
+    update = own.update(il_loss)
+    update.zero_grad()
+    info = update.backward()
+    update.apply()
+    return info
 
 
 def step(g_rl: list[float], g_il: list[float], projects: bool = True) -> tuple[Tensor, dict[str, float]]:
@@ -15,7 +27,7 @@ def step(g_rl: list[float], g_il: list[float], projects: bool = True) -> tuple[T
     parameter = torch.nn.Parameter(torch.zeros(2))
     parameter.grad = torch.tensor(g_rl)
     own = OwnStep([parameter], LR, projects)
-    info = own.take(lambda: (parameter * torch.tensor(g_il)).sum())
+    info = take(own, lambda: (parameter * torch.tensor(g_il)).sum())
     return parameter.detach(), info
 
 
@@ -55,13 +67,13 @@ def test_moments_are_its_own_and_survive_a_resume() -> None:
     own = OwnStep([parameter], LR, projects=True)
     for _ in range(3):
         parameter.grad = torch.randn(4)
-        own.take(lambda: parameter.square().sum())
+        take(own, lambda: parameter.square().sum())
     again = torch.nn.Parameter(parameter.detach().clone())
     resumed = OwnStep([again], LR, projects=True)
     resumed.load_state_dict(own.state_dict())
     for one, of in ((parameter, own), (again, resumed)):
         one.grad = torch.ones(4)
-        of.take(lambda one=one: one.square().sum())  # type: ignore[misc]
+        take(of, lambda one=one: one.square().sum())  # type: ignore[misc]
     assert torch.equal(parameter, again)
 
 

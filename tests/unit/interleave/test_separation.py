@@ -50,7 +50,7 @@ class Problem:
         update = self.update()
         update.zero_grad()
         update.backward()
-        info = joiner.join(update, list(self.net.parameters()), self.il_loss, noise)
+        info = joiner.join(list(self.net.parameters()), self.il_loss, noise)
         return info, [p.grad for p in self.net.parameters() if p.grad is not None]
 
 
@@ -95,9 +95,7 @@ def test_layers_without_bias_and_a_leading_vector_form_groups_of_their_own(il_co
     g_il = [torch.randn(shape, dtype=torch.float64, generator=generator) - 0.8 * g for shape, g in zip(shapes, g_rl)]  # noqa: B905
     for parameter, g in zip(parameters, g_rl, strict=True):
         parameter.grad = g.clone()
-    update = Update("actor", dict, parameters, torch.optim.SGD(parameters), None, is_actor=True)
     Joiner("surgery", il_config(granularity="layer")).join(
-        update,
         parameters,
         lambda: sum((p * g).sum() for p, g in zip(parameters, g_il, strict=True)),  # type: ignore[return-value]
     )
@@ -130,7 +128,7 @@ def test_parameters_that_imitation_may_not_touch_keep_their_gradient(il_config: 
     update.zero_grad()
     update.backward()
     allowed = [p for layer in rest for p in layer.parameters()]
-    Joiner("surgery", il_config()).join(update, allowed, problem.il_loss)
+    Joiner("surgery", il_config()).join(allowed, problem.il_loss)
     torch.testing.assert_close(first.weight.grad, before)
 
 
@@ -139,7 +137,7 @@ def test_missing_reinforcement_gradient_counts_as_zero(il_config: Make) -> None:
     _, g_il = problem.gradients()
     update = problem.update()
     update.zero_grad()
-    info = Joiner("surgery", il_config()).join(update, list(problem.net.parameters()), problem.il_loss)
+    info = Joiner("surgery", il_config()).join(list(problem.net.parameters()), problem.il_loss)
     torch.testing.assert_close(flatten([p.grad for p in problem.net.parameters()]), flatten(g_il) / 2)  # type: ignore[misc]
     assert info["grad_norm_rl"] == info["joint_cosine"] == info["conflict_rate"] == 0
 
@@ -163,7 +161,7 @@ def test_joint_step_moves_the_parameters_against_the_joint_direction(il_config: 
     update = problem.update()
     update.zero_grad()
     update.backward()
-    Joiner("surgery", il_config()).join(update, list(problem.net.parameters()), problem.il_loss)
+    Joiner("surgery", il_config()).join(list(problem.net.parameters()), problem.il_loss)
     joint = flatten([p.grad.clone() for p in problem.net.parameters() if p.grad is not None])
     update.apply()
     torch.testing.assert_close(flatten([p.detach() for p in problem.net.parameters()]), before - 0.1 * joint)
