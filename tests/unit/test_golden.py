@@ -26,7 +26,7 @@ from inril.algos.base import Algorithm, Info
 from inril.algos.make import make_algorithm
 from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
-from inril.config.runs import ExpertConfig, FinetuneConfig, IlConfig, PhaseConfig, PretrainConfig
+from inril.config.runs import ExpertConfig, FinetuneConfig, IlConfig, PretrainConfig
 from inril.data.chunks import split_demos
 from inril.data.demo_file import Demos, Episode, write_demos
 from inril.data.generate import Expert, roll_out
@@ -38,7 +38,7 @@ from inril.envs.furniture.scene import make_furniture_scene
 from inril.envs.scene import make_scene
 from inril.evaluate import evaluate
 from inril.interleave.phase import Phase
-from inril.interleave.separation import Joiner, random_direction
+from inril.interleave.separation import random_direction
 from inril.numerics import VERSIONS
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.report.statistics import (
@@ -52,6 +52,7 @@ from inril.report.statistics import (
     wilson,
 )
 from inril.train import expert, finetune
+from inril.train.interleaving import make_joiner
 from inril.train.pretrain import Cloning
 from inril.types import FloatArray
 
@@ -265,7 +266,7 @@ def of_separation(separation: str) -> Values:
             return torch.stack([(p * g).sum() for p, g in zip(parameters, g_il, strict=True)]).sum()
 
         config = IlConfig(unit="grad_step", granularity=granularity)  # type: ignore[arg-type]
-        joiner = Joiner(separation, config)  # type: ignore[arg-type]
+        joiner = make_joiner(separation, config)  # type: ignore[arg-type]
         info = joiner.join(parameters, il_loss)
         values |= {f"{granularity}_{name}": value for name, value in info.items()}
         for i, parameter in enumerate(parameters):
@@ -278,7 +279,7 @@ def of_separation(separation: str) -> Values:
 def of_network() -> Values:
     """Two phases of imitation, clipped."""
     parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
-    phase = Phase([parameter], PhaseConfig(n_steps=3, lr=0.1, weight_decay=0.1, max_grad_norm=2.0), after=lambda: None)
+    phase = Phase([parameter], lambda: None, n_steps=3, batch_size=1, lr=0.1, weight_decay=0.1, max_grad_norm=2.0)
     values: Values = {}
     for i in range(2):
         for update in phase.updates(lambda: (parameter.square() * torch.tensor([1.0, 2.0, 0.1])).sum()):

@@ -77,7 +77,7 @@ class Interleaver:
             else:
                 yield update
         if self.phase is not None and self.schedule.phase_due(learning_itr):
-            size = self.phase.config.batch_size
+            size = self.phase.batch_size
             yield from self.phase.updates(lambda: self._next_loss(size)())
 
     def state_dict(self) -> dict[str, Any]:

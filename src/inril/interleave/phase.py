@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info, Update
-from inril.config.runs import PhaseConfig
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 
 
@@ -18,13 +17,27 @@ class Phase:
 
     Args:
         parameters: what imitation trains.
-        config: number of steps and optimisation.
         after: called when a phase has ended.
+        n_steps: gradient steps of a phase.
+        batch_size: chunks of one of them.
+        lr: of an AdamW that keeps its moments from phase to phase.
+        weight_decay: of it.
+        max_grad_norm: gradient clipping; None for none.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], config: PhaseConfig, after: Callable[[], None]) -> None:
-        self.parameters, self.config, self.after = list(parameters), config, after
-        self.optimizer: torch.optim.Optimizer = adamw(self.parameters, config.lr, config.weight_decay)
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        after: Callable[[], None],
+        n_steps: int,
+        batch_size: int,
+        lr: float,
+        weight_decay: float = 0.0,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        self.parameters, self.after = list(parameters), after
+        self.n_steps, self.batch_size, self.max_grad_norm = n_steps, batch_size, max_grad_norm
+        self.optimizer: torch.optim.Optimizer = adamw(self.parameters, lr, weight_decay)
 
     def updates(self, il_loss: Callable[[], Tensor]) -> Iterator[Update]:
         """Yield one phase's gradient steps.
@@ -39,13 +52,13 @@ class Phase:
             norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
             return {"il_loss": loss.item(), "grad_norm_il": norm.item()}
 
-        for _ in range(self.config.n_steps):
+        for _ in range(self.n_steps):
             yield Update(
                 name="il",
                 backward=backward,
                 parameters=self.parameters,
                 optimizer=self.optimizer,
-                max_grad_norm=self.config.max_grad_norm,
+                max_grad_norm=self.max_grad_norm,
                 is_actor=False,
             )
         self.after()

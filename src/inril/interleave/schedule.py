@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from inril.config.base import M
-from inril.config.runs import IlConfig
+from typing import Literal
+
+M = int | Literal["inf"]
+Unit = Literal["grad_step", "iteration"]
 
 
 class Schedule:
@@ -15,15 +17,14 @@ class Schedule:
 
     Args:
         m: reinforcement updates per imitation update; "inf" for none.
-        config: unit, and phase: whether imitation ends a cycle of m or opens it.
+        unit: what m counts.
+        opens: whether imitation opens a cycle of m; else it ends one.
         in_phases: whether imitation has networks of its own.
     """
 
-    def __init__(self, m: M, config: IlConfig, in_phases: bool = False) -> None:
-        self.m = m
-        self.in_phases = in_phases
-        self.unit = config.unit
-        self.offset = 0 if config.phase == "last" else 1
+    def __init__(self, m: M, unit: Unit = "grad_step", opens: bool = False, in_phases: bool = False) -> None:
+        self.m, self.unit, self.in_phases = m, unit, in_phases
+        self.offset = 1 if opens else 0
         self.n_rl_updates = 0
         self.n_actor_itr = 0
         self._last_itr = 0

@@ -8,30 +8,21 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
-from inril.config.base import Separation
-from inril.config.runs import IlConfig
 from inril.device import randn
-from inril.interleave.aggregators import Aggregator, make_aggregator
+from inril.interleave.aggregators import Aggregator
 
 
 class Joiner:
     """Puts a joint direction in the place of a reinforcement gradient.
 
-    Separation `surgery` combines the two gradients with the configured aggregator, `none` with their plain mean.
-
     Args:
-        separation: how the gradients are kept apart.
-        config: aggregator, scale, granularity and balance.
-
-    Raises:
-        InputError: the aggregator does not exist or lacks a package.
+        aggregator: makes one vector of two.
+        per_layer: whether each layer's gradient is such a vector; else the whole network's is.
+        balances: whether the longer gradient is cut to the other's length first.
     """
 
-    def __init__(self, separation: Separation, config: IlConfig) -> None:
-        name = config.aggregator if separation == "surgery" else "mean"
-        self.aggregator = make_aggregator(name, config.scale)
-        self.per_layer = config.granularity == "layer"
-        self.balances = config.balance == "norm"
+    def __init__(self, aggregator: Aggregator, per_layer: bool = False, balances: bool = False) -> None:
+        self.aggregator, self.per_layer, self.balances = aggregator, per_layer, balances
 
     def join(
         self, il_parameters: Sequence[Tensor], il_loss: Callable[[], Tensor], noise: torch.Generator | None = None

@@ -41,7 +41,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
         activation: "none" or the name of one.
     """
     n_rows_suit = len(x) >= _ONEDNN_MIN_ROWS and len(x) % _ONEDNN_ROW_MULTIPLE == 0
-    if _HAS_ONEDNN and n_rows_suit and x.dtype == torch.float32 and x.device.type == "cpu":
+    # Other layouts of the weights are a thousand times slower there.
+    weight_suits = weight.is_contiguous() or weight.t().is_contiguous()
+    if _HAS_ONEDNN and n_rows_suit and weight_suits and x.dtype == torch.float32 and x.device.type == "cpu":
         fused = activation if activation == "relu" else "none"
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
         return out if activation == fused else activate(activation, out)
@@ -200,7 +202,8 @@ class _ResidualMLP(torch.autograd.Function):
 def _completed_linear(weight: Tensor, bias: Tensor, shared: Tensor, own: Tensor) -> Callable[[Tensor, int], Tensor]:
     """Return [x, shared[k], own] weight^T + bias as a function of x and k; see `MLP.completed`."""
     n_shared, n_own = shared.shape[1], own.shape[1]
-    of_x, of_shared, of_own = weight.split([weight.shape[1] - n_shared - n_own, n_shared, n_own], dim=1)
+    columns = weight.split([weight.shape[1] - n_shared - n_own, n_shared, n_own], dim=1)
+    of_x, of_shared, of_own = (part.contiguous() for part in columns)
     fixed, of_k = linear(own, of_own, bias), linear(shared, of_shared)
     return lambda x, k: (fixed + of_k[k]).addmm_(x, of_x.t())
 

@@ -18,29 +18,24 @@ from tqdm import tqdm
 from inril.algos.base import Algorithm, Info
 from inril.algos.idql import ranker_of
 from inril.algos.make import make_algorithm
-from inril.algos.ppo import PPO
 from inril.config.algos import IDQLConfig, ResidualPPOConfig
 from inril.config.base import Execution
 from inril.config.policy import DiffusionConfig
 from inril.config.runs import FinetuneConfig
-from inril.data.chunks import ChunkDataset, SplitDemos, split_demos
+from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.envs import make_env
 from inril.errors import InputError
 from inril.evaluate import Act, Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
-from inril.interleave.interleaver import ImitationLoss, Interleaver
-from inril.interleave.own_step import OwnStep
-from inril.interleave.phase import Phase
-from inril.interleave.schedule import Schedule
-from inril.interleave.separation import Joiner
 from inril.metrics import MetricsLog
 from inril.numerics import finetune_versions
 from inril.origin import origin_here
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.seeding import subseed, torch_stream
 from inril.tensor_file import file_digest, pack
+from inril.train.interleaving import imitation_loss, make_interleaver
 from inril.train.pretrain import fixed_probe
 from inril.train.run_folder import OnMismatch, RunFolder, open_run
 
@@ -91,39 +86,6 @@ def run(
             tuning.run()
         finally:
             tuning.env.close()
-
-
-def imitation_loss(algorithm: Algorithm, demos: ChunkDataset) -> ImitationLoss:
-    """Return the algorithm's imitation loss as one of new batches of demonstrations."""
-
-    def loss(size: int, generator: torch.Generator) -> torch.Tensor:
-        batch = demos.sample(generator, size)
-        return algorithm.il_loss(batch.obs, batch.action_chunk, generator)
-
-    return loss
-
-
-def make_interleaver(cfg: FinetuneConfig, algorithm: Algorithm, il_loss: ImitationLoss) -> Interleaver:
-    """Build what a run's settings say of imitation."""
-    parameters = algorithm.il_parameters()
-    phase = own_step = None
-    if cfg.separation == "network":
-        assert isinstance(algorithm, PPO)  # the settings allow no other algorithm
-        # What the base has planned before a phase is planned anew by the base of after it.
-        phase = Phase(parameters, cfg.il.network, after=algorithm.observer.start)
-    elif cfg.il.optimizer == "own":
-        own_step = OwnStep(parameters, cfg.il.lr, projects=cfg.separation == "surgery")
-    return Interleaver(
-        schedule=Schedule(cfg.m, cfg.il, in_phases=phase is not None),
-        joiner=Joiner(cfg.separation, cfg.il),
-        il_parameters=parameters,
-        il_loss=il_loss,
-        batch_size=cfg.il.batch_size,
-        seed=cfg.seed,
-        noise=cfg.il.source == "noise",
-        own_step=own_step,
-        phase=phase,
-    )
 
 
 def finetuned_spec(spec: PolicySpec, cfg: FinetuneConfig) -> PolicySpec:

@@ -21,7 +21,7 @@ from inril.errors import InputError
 from inril.interleave.phase import Phase
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise
 from inril.tensor_file import pack, unpack
-from inril.train.finetune import make_interleaver
+from inril.train.interleaving import make_interleaver
 
 N_ENVS, TP = 4, 2
 PLAIN = {"widths": (8, 8), "activation": "relu", "residual": False}

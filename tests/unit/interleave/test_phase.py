@@ -16,7 +16,7 @@ class Problem:
     def __init__(self, **changed: Any) -> None:
         self.weight = torch.nn.Parameter(torch.ones(3))
         self.n_batches = self.n_ended = 0
-        self.phase = Phase([self.weight], PhaseConfig(**{"n_steps": 4, **changed}), after=self.end)
+        self.phase = Phase([self.weight], self.end, **PhaseConfig(**{"n_steps": 4, **changed}).model_dump())
 
     def loss(self) -> Tensor:
         self.n_batches += 1

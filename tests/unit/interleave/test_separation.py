@@ -12,6 +12,7 @@ from inril.config.runs import IlConfig
 from inril.errors import InputError
 from inril.interleave.aggregators import make_aggregator, upgrad
 from inril.interleave.separation import Joiner, combine, flatten, random_direction
+from inril.train.interleaving import make_joiner
 
 Make = Callable[..., IlConfig]
 
@@ -57,7 +58,7 @@ class Problem:
 def test_balanced_gradients_are_joined_at_one_length(il_config: Make) -> None:
     problem = Problem()
     g_rl, g_il = problem.gradients()
-    info, joint = problem.join(Joiner("surgery", il_config(balance="norm", scale=1.0)))
+    info, joint = problem.join(make_joiner("surgery", il_config(balance="norm", scale=1.0)))
     rl, il = flatten(g_rl), flatten(g_il)
     shorter = min(rl.norm().item(), il.norm().item())
     expected = upgrad(rl * (shorter / rl.norm()), il * (shorter / il.norm()), 1.0)
@@ -69,7 +70,7 @@ def test_balanced_gradients_are_joined_at_one_length(il_config: Make) -> None:
 def test_surgery_projects_the_whole_network_as_one_vector(il_config: Make) -> None:
     problem = Problem()
     g_rl, g_il = problem.gradients()
-    _, joint = problem.join(Joiner("surgery", il_config()))
+    _, joint = problem.join(make_joiner("surgery", il_config()))
     expected = upgrad(flatten(g_rl), flatten(g_il), 0.5)
     assert flatten(g_rl) @ flatten(g_il) < 0
     torch.testing.assert_close(flatten(joint), expected)
@@ -79,7 +80,7 @@ def test_surgery_projects_the_whole_network_as_one_vector(il_config: Make) -> No
 def test_granularity_layer_projects_each_weight_with_its_bias(il_config: Make) -> None:
     problem = Problem()
     g_rl, g_il = problem.gradients()
-    _, joint = problem.join(Joiner("surgery", il_config(granularity="layer")))
+    _, joint = problem.join(make_joiner("surgery", il_config(granularity="layer")))
     for i in (0, 2, 4):
         expected = upgrad(flatten(g_rl[i : i + 2]), flatten(g_il[i : i + 2]), 0.5)
         torch.testing.assert_close(flatten(joint[i : i + 2]), expected)
@@ -95,7 +96,7 @@ def test_layers_without_bias_and_a_leading_vector_form_groups_of_their_own(il_co
     g_il = [torch.randn(shape, dtype=torch.float64, generator=generator) - 0.8 * g for shape, g in zip(shapes, g_rl)]  # noqa: B905
     for parameter, g in zip(parameters, g_rl, strict=True):
         parameter.grad = g.clone()
-    Joiner("surgery", il_config(granularity="layer")).join(
+    make_joiner("surgery", il_config(granularity="layer")).join(
         parameters,
         lambda: sum((p * g).sum() for p, g in zip(parameters, g_il, strict=True)),  # type: ignore[return-value]
     )
@@ -109,18 +110,18 @@ def test_separation_none_is_the_mean_whatever_the_aggregator(il_config: Make, gr
     problem = Problem()
     g_rl, g_il = problem.gradients()
     config = il_config(aggregator="torchjd.UPGrad", granularity=granularity)
-    _, joint = problem.join(Joiner("none", config))
+    _, joint = problem.join(make_joiner("none", config))
     torch.testing.assert_close(flatten(joint), (flatten(g_rl) + flatten(g_il)) / 2)
 
 
 def test_scale_is_that_of_the_config(il_config: Make) -> None:
-    half, one = (Problem().join(Joiner("surgery", il_config(scale=s)))[1] for s in (0.5, 1.0))
+    half, one = (Problem().join(make_joiner("surgery", il_config(scale=s)))[1] for s in (0.5, 1.0))
     torch.testing.assert_close(flatten(one), 2 * flatten(half))
 
 
 def test_parameters_that_imitation_may_not_touch_keep_their_gradient(il_config: Make) -> None:
     problem = Problem()
-    problem.join(Joiner("surgery", il_config()))
+    problem.join(make_joiner("surgery", il_config()))
     assert torch.equal(problem.extra.grad, 2 * problem.extra.detach())  # type: ignore[arg-type]
     first, *rest = problem.net
     before = problem.gradients()[0][0]
@@ -128,7 +129,7 @@ def test_parameters_that_imitation_may_not_touch_keep_their_gradient(il_config: 
     update.zero_grad()
     update.backward()
     allowed = [p for layer in rest for p in layer.parameters()]
-    Joiner("surgery", il_config()).join(allowed, problem.il_loss)
+    make_joiner("surgery", il_config()).join(allowed, problem.il_loss)
     torch.testing.assert_close(first.weight.grad, before)
 
 
@@ -137,7 +138,7 @@ def test_missing_reinforcement_gradient_counts_as_zero(il_config: Make) -> None:
     _, g_il = problem.gradients()
     update = problem.update()
     update.zero_grad()
-    info = Joiner("surgery", il_config()).join(list(problem.net.parameters()), problem.il_loss)
+    info = make_joiner("surgery", il_config()).join(list(problem.net.parameters()), problem.il_loss)
     torch.testing.assert_close(flatten([p.grad for p in problem.net.parameters()]), flatten(g_il) / 2)  # type: ignore[misc]
     assert info["grad_norm_rl"] == info["joint_cosine"] == info["conflict_rate"] == 0
 
@@ -147,7 +148,7 @@ def test_what_is_logged_describes_the_two_gradients_before_joining(il_config: Ma
     g_rl, g_il = (flatten(g) for g in problem.gradients())
     loss = problem.il_loss().item()
     for granularity in ("network", "layer"):
-        info, _ = problem.join(Joiner("surgery", il_config(granularity=granularity)))
+        info, _ = problem.join(make_joiner("surgery", il_config(granularity=granularity)))
         assert info["il_loss"] == pytest.approx(loss)
         assert info["grad_norm_rl"] == pytest.approx(g_rl.norm().item())
         assert info["grad_norm_il"] == pytest.approx(g_il.norm().item())
@@ -161,7 +162,7 @@ def test_joint_step_moves_the_parameters_against_the_joint_direction(il_config: 
     update = problem.update()
     update.zero_grad()
     update.backward()
-    Joiner("surgery", il_config()).join(list(problem.net.parameters()), problem.il_loss)
+    make_joiner("surgery", il_config()).join(list(problem.net.parameters()), problem.il_loss)
     joint = flatten([p.grad.clone() for p in problem.net.parameters() if p.grad is not None])
     update.apply()
     torch.testing.assert_close(flatten([p.detach() for p in problem.net.parameters()]), before - 0.1 * joint)
@@ -171,7 +172,7 @@ def test_joint_step_moves_the_parameters_against_the_joint_direction(il_config: 
 def test_noise_takes_the_place_of_the_imitation_gradient_at_its_norm(il_config: Make, separation: Any) -> None:
     problem = Problem()
     g_rl, g_il = (flatten(g) for g in problem.gradients())
-    joiner = Joiner(separation, il_config())
+    joiner = make_joiner(separation, il_config())
     for seed in range(4):  # some of the directions conflict with g_rl, some do not
         info, joint = problem.join(joiner, torch.Generator().manual_seed(seed))
         generator = torch.Generator().manual_seed(seed)
@@ -206,4 +207,4 @@ def test_combining_keeps_shapes() -> None:
 
 def test_unknown_aggregator_is_refused_before_anything_runs(il_config: Make) -> None:
     with pytest.raises(InputError, match=r"^il: aggregator: expected one of upgrad, .*, got 'sum'$"):
-        Joiner("surgery", il_config().model_copy(update={"aggregator": "sum"}))
+        make_joiner("surgery", il_config().model_copy(update={"aggregator": "sum"}))

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from inril.config.policy import NetworkConfig
 from inril.policies.mish import mish, mish_backward
-from inril.policies.mlp import MLP
+from inril.policies.mlp import MLP, linear
 
 ACTIVATIONS = {"relu": F.relu, "mish": F.mish, "tanh": torch.tanh}
 
@@ -112,6 +112,14 @@ def test_completed_network_is_the_network_with_most_of_its_input_given(
         for chunk, k in ((chunks[0], 2), (chunks[1], 2), (chunks[0], 1)):
             expected = net(torch.cat([chunk, times[k].expand(9, 1), obs], dim=1))
             torch.testing.assert_close(completed(chunk, k), expected, atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_rows", [40, 256])  # below and above oneDNN's threshold
+def test_product_with_weights_of_any_layout(n_rows: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(n_rows, 5, generator=generator), torch.randn(7, 9, generator=generator)
+    for layout in (weight[:, 2:7], weight[:, 2:7].contiguous(), weight[:, 2:7].t().contiguous().t()):
+        torch.testing.assert_close(linear(x, layout), x @ layout.t())
 
 
 def test_input_stays_as_it_was() -> None:
