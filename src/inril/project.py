@@ -95,7 +95,9 @@ class Project:
     def __init__(self, config_dir: Path, root: Mapping[str, Any]) -> None:
         self.config_dir = config_dir
         self.root = validate(RootConfig, [Layer(config_dir / "config.yaml", root)])
-        self._files: dict[Path, Layer] = {}  # a plan asks for the same few files thousands of times
+        # A plan asks for the same few files, and for which there are, thousands of times.
+        self._files: dict[Path, Layer] = {}
+        self._listings: dict[str, tuple[str, ...]] = {}
         self.budget = self._read("budgets", self.root.budget)
         self._axes([self.budget])
 
@@ -442,7 +444,10 @@ class Project:
         return [*own, *(self._part(part, name) for part in self._layers(task, phase) for name in (_ANY, *lineage))]
 
     def _names(self, kind: str) -> tuple[str, ...]:
-        return tuple(sorted(path.stem for path in (self.config_dir / kind).glob("*.yaml")))
+        """Return the names of the files of a kind."""
+        if kind not in self._listings:
+            self._listings[kind] = tuple(sorted(path.stem for path in (self.config_dir / kind).glob("*.yaml")))
+        return self._listings[kind]
 
     def _read(self, kind: str, name: str) -> Layer:
         path = self.config_dir / kind / f"{name}.yaml"

@@ -14,7 +14,7 @@ from inril.data.chunks import split_demos
 from inril.data.demo_file import demo_returns, read_demos
 from inril.evaluate import evaluate
 from inril.policies.files import Policy, load_policy
-from inril.settings import validate
+from inril.settings import Layer, validate
 from inril.train import expert, pretrain
 
 
@@ -50,7 +50,8 @@ def test_gaussian_ppo_learns_from_scratch(tmp_path: Path) -> None:
         "eval": {"every": 2, "n_envs": 10},
         "ppo": {"minibatch": 256, "epochs": 5},
     }
-    layers = [(Path("test"), tiny.project().expert("hopper").model_dump()), (Path("test"), changed)]
+    settings = tiny.project().expert("hopper").model_dump()
+    layers = [Layer(Path("test"), settings), Layer(Path("test"), changed)]
     expert.run(validate(ExpertConfig, layers), tiny.hopper(), path)
     policy, spec = load_policy(path, tiny.hopper())
     torch.manual_seed(0)

@@ -202,7 +202,7 @@ def test_policies_of_a_table_are_told_by_their_pre_training(scene: Scene) -> Non
     assert [row.run for row in found] == [Pretraining("hopper", "diffusion", seed) for seed in (0, 1, 2)]
     assert [row.state for row in found] == [State.WAITING, State.PRETRAINING, State.WAITING]
     ours = scene.rows()[2, 1]
-    assert found[1] == ours._replace(run=found[1].run, left=0, eta_s=found[1].eta_s)
+    assert found[1] == ours._replace(run=found[1].run, left=0, eta_s=found[1].eta_s, arm="")
     console = Console(file=StringIO(), width=200)
     console.print(render("table1", found, console))
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -13,20 +13,18 @@ from file_server import FileServer
 from robomimic_files import ARM, LENGTHS, MASKS, Obs, env_args, observe, random_poses, write_file
 
 import inril.thirdparty
-from inril.config.base import TaskSpec
 from inril.config.runs import DemosConfig
 from inril.data import make_demos
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
 from inril.data.robomimic import read_robomimic
 from inril.errors import InputError
+from inril.project import Project
 from inril.settings import read_yaml
 from inril.thirdparty import sequence_dataset
 
 CONFIG = Path(__file__).parents[3] / "config"
-TASKS = {
-    task: TaskSpec(**read_yaml(CONFIG / f"tasks/{task}.yaml")["task"])
-    for task in ("lift", "can", "square", "transport")
-}
+PROJECT = Project(CONFIG, read_yaml(CONFIG / "config.yaml"))
+TASKS = {task: PROJECT.demos(task).task for task in ("lift", "can", "square", "transport")}
 VERSIONS = ("1.4.1", "1.5.1")
 COMPOSITE = env_args("lift", "1.5.1")["env_kwargs"]["controller_configs"]
 # Controllers as robosuite 1.5 writes them itself.

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from robomimic_files import Obs, Poses, observe, write_file
 
-from inril.config.base import TaskSpec
 from inril.data.robomimic import read_robomimic
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 from inril.envs.robosuite_build import make_robosuite
 from inril.envs.scene import make_scene
+from inril.project import Project
 from inril.settings import read_yaml
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -101,7 +101,7 @@ def look(task_id: str, data: mujoco.MjData) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("task_id", ROBOMIMIC_TASKS)
 def test_files_are_read_to_what_the_simulator_observes_in_their_states(tmp_path: Path, task_id: str) -> None:
-    task = TaskSpec(**read_yaml(CONFIG / f"tasks/{task_id}.yaml")["task"])
+    task = Project(CONFIG, read_yaml(CONFIG / "config.yaml")).demos(task_id).task
     env = make_robosuite(ROBOMIMIC_TASKS[task_id])
     env.reset()
     episodes = simulate(task_id)
