@@ -97,11 +97,11 @@ class OffPolicy(ABC):
 
     def acting(self, choose: Choose) -> Act:
         """Return a way to choose chunks as a function on arrays in raw units."""
+        normalizer = self.policy.normalizer
 
         @torch.no_grad()
         def act(obs: FloatArray, generator: torch.Generator) -> FloatArray:
-            chunk = choose(self.experience.normalized(obs), generator)
-            return self.policy.normalizer.denormalize_action(chunk).double().cpu().numpy()
+            return normalizer.to_env(choose(normalizer.from_env(obs), generator))
 
         return act
 

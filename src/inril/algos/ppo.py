@@ -150,6 +150,7 @@ class PPO:
     def collect(self, env: BatchedEnv, itr: int) -> Info:
         """Run S chunks in every environment, from where the last iteration left them or from new episodes."""
         generator = torch_stream(self.seed, "rollout", itr)
+        normalizer = self.head.normalizer
         if self.reset_each_itr:
             self.obs = env.reset(subseed(self.reset_seed, "iteration", itr))
             self.episodes.restart()
@@ -166,14 +167,13 @@ class PPO:
         for s in range(self.n_steps):
             if self.watch is not None:
                 self.watch.see(self.obs)
-            obs[s] = self.observer.see(self._normalized(self.obs), generator)
+            obs[s] = self.observer.see(normalizer.from_env(self.obs), generator)
             sample = self.head.sample(obs[s], generator)
             trace[s], logprob[s] = sample.trace, sample.logprob
-            chunk = self.head.normalizer.denormalize_action(sample.chunk)
-            step = env.step_chunk(chunk.double().cpu().numpy())
+            step = env.step_chunk(normalizer.to_env(sample.chunk))
             # An unfinished episode's successor is seen at the next step, but for the last.
             wanted = ~step.terminated if s == self.n_steps - 1 else step.truncated
-            final_obs[s] = self.observer.foresee(self._normalized(step.final_obs), wanted, generator)
+            final_obs[s] = self.observer.foresee(normalizer.from_env(step.final_obs), wanted, generator)
             self.observer.drop(step.terminated | step.truncated)
             reward[s], terminated[s], truncated[s] = step.reward, step.terminated, step.truncated
             self.episodes.add(step)
@@ -254,8 +254,8 @@ class PPO:
     @torch.no_grad()
     def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
         """Evaluation chunks in raw units."""
-        chunk = self.head.act(self._normalized(obs), generator)
-        return self.head.normalizer.denormalize_action(chunk).double().cpu().numpy()
+        normalizer = self.head.normalizer
+        return normalizer.to_env(self.head.act(normalizer.from_env(obs), generator))
 
     def policy_state(self) -> dict[str, Tensor]:
         """Weights of the fine-tuned policy."""
@@ -320,9 +320,6 @@ class PPO:
         )
         flat = [x.flatten(0, 1).to(self.device) for x in (obs, trace, logprob, advantage, returns)]
         return Rollout(*flat)
-
-    def _normalized(self, obs: FloatArray) -> Tensor:
-        return self.head.normalizer.normalize_obs(torch.from_numpy(obs).float().to(self.device))
 
     def _values(self, obs: Tensor) -> Tensor:
         return torch.cat([self.critic(part).squeeze(1) for part in obs.split(self.microbatch)])
