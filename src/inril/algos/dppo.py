@@ -18,7 +18,7 @@ from torch import Tensor
 from inril.algos.actor import Sample
 from inril.algos.base import Info
 from inril.algos.bc_loss import DemoLoss, TeacherLoss
-from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time
+from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time, without_steps
 from inril.config.algos import DPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, SplitDemos
@@ -165,9 +165,7 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos
         )
     head = DiffusionHead(policy, config.algo)
     regularizer = _bc_loss(config, config.algo, head, demos.train)
-    if not config.algo.train_actor:  # the control takes no gradient step of its own
-        config = config.model_copy(update={"algo": config.algo.model_copy(update={"epochs": 0})})
-    return make_ppo(config, head, regularizer)
+    return make_ppo(config if config.algo.train_actor else without_steps(config), head, regularizer=regularizer)
 
 
 def _bc_loss(config: FinetuneConfig, algo: DPPOConfig, head: DiffusionHead, demos: ChunkDataset) -> Regularizer | None:

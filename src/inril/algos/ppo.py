@@ -85,7 +85,6 @@ class PPO:
         n_envs: E.
         n_steps: S.
         seed: of the run.
-        reset_seed: seed of the training environments.
         reset_each_itr: whether every iteration starts with new episodes.
         regularizer: joins the surrogate in the actor's gradients; None for plain PPO.
         observer: what actor and critic see; None for the observation.
@@ -102,7 +101,6 @@ class PPO:
         n_envs: int,
         n_steps: int,
         seed: int,
-        reset_seed: int,
         reset_each_itr: bool = False,
         regularizer: Regularizer | None = None,
         observer: Observer | None = None,
@@ -115,8 +113,7 @@ class PPO:
         self.regularizer = regularizer
         self.device = head.normalizer.device
         self.critic = critic.to(self.device)
-        self.n_envs, self.n_steps, self.seed, self.reset_seed = n_envs, n_steps, seed, reset_seed
-        self.reset_each_itr = reset_each_itr
+        self.n_envs, self.n_steps, self.seed, self.reset_each_itr = n_envs, n_steps, seed, reset_each_itr
         self.observer = observer or PlainObserver()
         self.stepping = stepping or Stepping()
         self.optimizers = self._make_optimizers()
@@ -151,12 +148,13 @@ class PPO:
         """Run S chunks in every environment, from where the last iteration left them or from new episodes."""
         generator = torch_stream(self.seed, "rollout", itr)
         normalizer = self.head.normalizer
+        reset_seed = subseed(self.seed, "train_env")
         if self.reset_each_itr:
-            self.obs = env.reset(subseed(self.reset_seed, "iteration", itr))
+            self.obs = env.reset(subseed(reset_seed, "iteration", itr))
             self.episodes.restart()
             self.observer.start()
         elif self.obs is None:
-            self.obs = env.reset(self.reset_seed)
+            self.obs = env.reset(reset_seed)
         shape = (self.n_steps, self.n_envs)
         obs = torch.empty(*shape, env.obs_dim + self.observer.n_extra, device=self.device)
         final_obs = torch.empty_like(obs)
@@ -414,19 +412,49 @@ def rows_at_a_time(config: PPOBase, device: torch.device) -> int:
     return config.microbatch if device.type == "cpu" else config.minibatch
 
 
-def make_ppo(config: FinetuneConfig, head: ActorHead, regularizer: Regularizer | None = None) -> PPO:
-    """Build the algorithm of a fine-tuning run around its actor, with a fresh critic."""
+def make_ppo(
+    config: FinetuneConfig,
+    head: ActorHead,
+    *,
+    critic: MLP | None = None,
+    regularizer: Regularizer | None = None,
+    observer: Observer | None = None,
+    reward_scaler: RewardScaler | None = None,
+    stepping: Stepping | None = None,
+) -> PPO:
+    """Build the algorithm of a fine-tuning run around its actor.
+
+    Args:
+        config: resolved settings of the run.
+        head: actor.
+        critic: value network; None for a fresh one of observations.
+        regularizer: joins the surrogate in the actor's gradients; None for plain PPO.
+        observer: what actor and critic see; None for the observation.
+        reward_scaler: None for DPPO's.
+        stepping: how gradient steps are taken; None for DPPO's way.
+    """
     assert isinstance(config.algo, PPOBase)
-    torch.manual_seed(subseed(config.seed, "init"))
     return PPO(
         config=config.algo,
         head=head,
-        critic=MLP(config.algo.critic_network, config.task.obs_dim, 1),
+        critic=_fresh_critic(config, config.algo) if critic is None else critic,
         n_envs=config.n_envs,
         n_steps=config.n_steps,
         seed=config.seed,
-        reset_seed=subseed(config.seed, "train_env"),
         reset_each_itr=config.reset_each_itr,
         regularizer=regularizer,
+        observer=observer,
+        reward_scaler=reward_scaler,
+        stepping=stepping,
         watch=Watch(head.normalizer, config.task),
     )
+
+
+def _fresh_critic(config: FinetuneConfig, algo: PPOBase) -> MLP:
+    torch.manual_seed(subseed(config.seed, "init"))
+    return MLP(algo.critic_network, config.task.obs_dim, 1)
+
+
+def without_steps(config: FinetuneConfig) -> FinetuneConfig:
+    """Return the settings of a control that takes no gradient step of its own."""
+    return config.model_copy(update={"algo": config.algo.model_copy(update={"epochs": 0})})

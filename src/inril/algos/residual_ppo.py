@@ -19,8 +19,7 @@ from torch.nn import functional as F
 from inril.algos.actor import Sample, chosen_rows
 from inril.algos.base import Info
 from inril.algos.gae import RewardScaler
-from inril.algos.ppo import PPO, Stepping
-from inril.algos.watch import Watch
+from inril.algos.ppo import PPO, Stepping, make_ppo, without_steps
 from inril.config.algos import ResidualPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.device import randn
@@ -257,18 +256,11 @@ def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy, _: object =
     warmup_itr = algo.lr_warmup_itr
     correlation = algo.residual.noise_correlation
     noise = LastingNoise(correlation, config.n_envs, policy.action_dim) if correlation else None
-    return PPO(
-        # The control takes no gradient step of its own.
-        config=algo if algo.train_residual else algo.model_copy(update={"epochs": 0}),
-        head=ResidualHead(policy, trains_base=config.separation == "network", noise=noise),
+    return make_ppo(
+        config if algo.train_residual else without_steps(config),
+        ResidualHead(policy, trains_base=config.separation == "network", noise=noise),
         critic=_critic(algo, policy.in_dim),
-        n_envs=config.n_envs,
-        n_steps=config.n_steps,
-        seed=config.seed,
-        reset_seed=subseed(config.seed, "train_env"),
-        reset_each_itr=config.reset_each_itr,
         observer=BaseObserver(policy, config.n_envs, noise),
-        watch=Watch(policy.normalizer, config.task),
         reward_scaler=RewardScaler(config.n_envs, gamma=0.0, clip=algo.reward_clip),
         stepping=Stepping(
             joint=True,

@@ -133,7 +133,6 @@ def run(cfg: ExpertConfig, task: TaskSpec, out: Path) -> None:
         n_envs=cfg.n_envs,
         n_steps=cfg.n_steps,
         seed=cfg.seed,
-        reset_seed=subseed(cfg.seed, "train_env"),
     )
     spec = PolicySpec(task=task, policy=policy_config, horizon_steps=1)
     env = make(task.id, cfg.n_envs, act_steps=1, max_episode_steps=task.max_episode_steps)
