@@ -20,6 +20,7 @@ from inril.envs import make
 from inril.envs.kernel import compiled
 from inril.errors import InputError
 from inril.evaluate import evaluate
+from inril.policies.acting import FunctionActor
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.policies.gaussian import GaussianPolicy
 from inril.policies.mlp import MLP
@@ -176,5 +177,5 @@ def _renormalize(algorithm: PPO, policy: GaussianPolicy, statistics: ObsStatisti
 def _demonstration_returns(policy: GaussianPolicy, task: TaskSpec, cfg: ExpertConfig, itr: int) -> FloatArray:
     expert = Expert(policy)
     rng = np.random.default_rng(subseed(cfg.seed, "eval_action", itr))
-    seed = subseed(cfg.seed, "eval", itr)
-    return evaluate(lambda obs, _: expert.act(obs, rng)[:, None], task, 1, cfg.eval.n_envs, seed).episode_return
+    actor = FunctionActor(lambda obs, _: expert.act(obs, rng)[:, None], act_steps=1)
+    return evaluate(actor, task, cfg.eval.n_envs, subseed(cfg.seed, "eval", itr)).episode_return
