@@ -135,11 +135,12 @@ def _expert(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from inril.evaluate import acting, evaluate
+    from inril.evaluate import evaluate
+    from inril.policies.acting import PolicyActor
     from inril.policies.files import load_policy
 
     policy, spec = load_policy(args.policy)
-    result = evaluate(acting(policy), spec.task, spec.act_steps, args.episodes, args.seed, memory=policy.memory)
+    result = evaluate(PolicyActor(policy), spec.task, args.episodes, args.seed)
     error = result.episode_return.std() / len(result.episode_return) ** 0.5
     print(
         f"{spec.task.id}: return {result.episode_return.mean():.1f} +- {error:.1f} (standard error), "
