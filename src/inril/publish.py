@@ -130,7 +130,7 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
         others = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         raise InputError(
             folder,
-            expected="what is published to be current (inputs made, settings and code as they were), and policies to stay",
+            expected="what is published to be current (inputs made, settings and code the same), and policies to stay",
             got=f"{', '.join(str(path.relative_to(folder)) for path in lost[:_NAMED])}{others}",
             hint="Make their inputs first (docs/publishing.md), or give --drop to unpublish or replace them",
         )
