@@ -115,12 +115,12 @@ def finetune_config(run):
 def trained_expert_digest(demos):
     """Return a hash of the demonstrator that comes with the code: no input file, whose path would be the machine's.
 
-    Demonstrations from elsewhere have none, nor have those of scripted experts.
+    Demonstrations from elsewhere have none, nor have those of scripted experts. Where it is missing, the job says so.
     """
     if (demos.task.suite, demos.source) != ("gym", "generated"):
         return None
     path = Path(BASE, "src", "inril", "data", "experts", f"{demos.task.id}.safetensors")
-    return sha256(path.read_bytes()).hexdigest()
+    return sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def expert_job(wildcards):
