@@ -328,6 +328,17 @@ def test_bad_files_are_named(config_dir: Path, file: str, changed: dict[str, Any
     assert file in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("removed", "field"),
+    [(", obs_dim: 11", "task.obs_dim"), ("target_return: 1422, ", "expert.target_return")],
+)
+def test_what_a_task_lacks_is_missing_in_its_file(config_dir: Path, removed: str, field: str) -> None:
+    path = config_dir / "tasks/hopper.yaml"
+    path.write_text(path.read_text().replace(removed, ""))
+    with pytest.raises(InputError, match=f"tasks/hopper.yaml: {field}: expected a value, got nothing"):
+        project(config_dir).check()
+
+
 def test_a_comparison_has_runs_of_every_cell_that_is_computed() -> None:
     laptop = project(budget="laptop")
     runs = laptop.runs("table2")
