@@ -276,10 +276,12 @@ def test_settings_with_other_dimensions_are_refused() -> None:
         envs.make_env(hopper, 1, 1)
 
 
-def test_control_rates_are_those_of_the_models() -> None:
-    for task_id, task in GYM_TASKS.items():
-        model = GymLocomotion(task, 1).model
-        assert control_rate_hz(task_id) == pytest.approx(1 / (model.opt.timestep * task.rules.frame_skip))
+@pytest.mark.parametrize("task_id", GYM_TASKS)
+def test_what_a_task_says_of_its_model_is_so(task_id: str) -> None:
+    task = GYM_TASKS[task_id]
+    suite = GymLocomotion(task, 1)
+    assert control_rate_hz(task_id) == pytest.approx(1 / (suite.model.opt.timestep * task.rules.frame_skip))
+    assert task.n_positions(suite.obs_dim) == suite.model.nq - task.rules.hidden_positions
 
 
 def test_bad_constructions() -> None:
