@@ -34,6 +34,7 @@ include: "rules/finetune.smk"
 include: "rules/figures.smk"
 include: "rules/tables.smk"
 include: "rules/films.smk"
+include: "rules/promote.smk"
 include: "rules/experts.smk"
 
 
@@ -50,36 +51,34 @@ rule all:
     """Every figure and comparison of the chosen budget."""
     default_target: True
     input:
-        [file for name in drawn() for file in targets(name)],
+        [file for name in PLAN.drawn for file in PLAN.targets(name)],
 
 
 rule all_demos:
     """The demonstrations that the figures need."""
     input:
-        needed(demos_of),
+        PLAN.needed(PLAN.demos),
 
 
 rule all_pretrain:
     """The pre-trained policies that the figures need."""
     input:
-        needed(policy_of),
+        PLAN.needed(PLAN.start_policy),
 
 
 rule all_finetune:
     """The runs that the figures need: fine-tuning, and pre-training that is shown for its own sake."""
     input:
-        needed(metrics_of),
+        PLAN.needed(PLAN.metrics),
 
 
 rule all_films:
     """Films of all policies that the configuration names; no part of `all`."""
     input:
-        [file for name in PROJECT.root.films for file in film_files(name).values()],
+        [file for name in ROOT.films for file in PLAN.files(name).values()],
 
 
 rule all_experts:
     """The demonstrators, trained again from scratch; the shipped ones were made this way."""
     input:
-        expand(
-            rules.expert.output, budget=PROJECT.budget_name, task=PROJECT.demonstrated
-        ),
+        expand(rules.expert.output, budget=PLAN.budget, task=PLAN.project.demonstrated),

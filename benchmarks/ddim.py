@@ -14,7 +14,8 @@ import argparse
 import torch
 
 from inril import paths
-from inril.evaluate import acting, evaluate
+from inril.evaluate import evaluate
+from inril.policies.acting import PolicyActor
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import load_policy
 
@@ -34,7 +35,7 @@ def main() -> None:
     assert isinstance(policy, DiffusionPolicy)
     for steps in [None, *args.steps]:
         policy.ddim_steps = steps
-        result = evaluate(acting(policy), spec.task, spec.horizon_steps, args.episodes, _SEED)
+        result = evaluate(PolicyActor(policy), spec.task, args.episodes, _SEED)
         sampler = "whole chain" if steps is None else f"{steps} steps of DDIM"
         print(f"{args.task}, {sampler}: {result.success.sum()} of {len(result.success)} episodes", flush=True)
 

@@ -63,8 +63,8 @@ def norms(config: FinetuneConfig, clip: float | None, out: Path) -> str:
     """Run under a bound and return the cells of a row."""
     task = config.task.id
     policy = paths.pretrain(_BUDGET, task, "diffusion", 0) / paths.POLICY
-    _, spec = load_policy(policy)
-    finetune.run(short(config, spec.act_steps, clip), paths.demos(_BUDGET, task, "generated"), policy, out)
+    pretrained, _ = load_policy(policy)
+    finetune.run(short(config, pretrained.act_steps, clip), paths.demos(_BUDGET, task, "generated"), policy, out)
     rows = pd.read_csv(out / "diagnostics.csv")
     told = rows[rows["itr"] == _ITERATIONS].set_index("metric")["value"]
     beyond, median, largest = (told[name] for name in ("out_of_range", "grad_norm_rl_median", "grad_norm_rl_largest"))

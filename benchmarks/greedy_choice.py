@@ -63,7 +63,7 @@ def main() -> None:
         idql = make_idql(config, policy, split)
         for name, choice in _CHOICES.items():
             idql.exploit = partial(exploit, idql, choice)  # type: ignore[method-assign]
-            result = evaluate(idql.act, config.task, spec.horizon_steps, args.episodes, _SEED)
+            result = evaluate(idql, config.task, args.episodes, _SEED)
             print(f"{args.task}, critic {seed}, {name}: {100 * result.success.mean():.0f} %", flush=True)
 
 

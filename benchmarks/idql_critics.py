@@ -25,6 +25,7 @@ from inril.data.chunks import SplitDemos, split_demos
 from inril.data.demo_file import read_demos
 from inril.envs import make_env
 from inril.evaluate import evaluate
+from inril.policies.acting import Actor
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import load_policy
 from inril.project import Project
@@ -98,8 +99,8 @@ def main() -> None:
     recorded = recorder.experience.state_dict()
 
     def success(idql: IDQL, name: str) -> str:
-        act = idql.act if name == "greedy" else idql.choices["actor"]
-        result = evaluate(act, config.task, idql.act_steps, args.episodes, _EPISODES_SEED)
+        actor: Actor = idql if name == "greedy" else idql.choices["actor"]
+        result = evaluate(actor, config.task, args.episodes, _EPISODES_SEED)
         return f"{result.success.mean():.0%}"
 
     print(f"{args.task}: {n_steps:,} steps recorded; the policy alone: {success(recorder, 'actor')} of {args.episodes}")

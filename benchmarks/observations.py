@@ -17,7 +17,8 @@ import torch
 
 from inril import paths
 from inril.envs.base import BatchedEnv
-from inril.evaluate import Evaluation, acting, evaluate
+from inril.evaluate import Evaluation, evaluate
+from inril.policies.acting import PolicyActor
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.files import PolicySpec, load_policy
 from inril.types import ChunkStep, FloatArray
@@ -52,7 +53,7 @@ def run(policy: DiffusionPolicy, spec: PolicySpec, episodes: int, clip: float | 
     """Evaluate under a bound; returns the episodes and their observations, normalised and unbounded."""
     policy.normalizer.clip = clip
     seen = Recorder()
-    result = evaluate(acting(policy), spec.task, spec.act_steps, episodes, _SEED, watcher=seen)
+    result = evaluate(PolicyActor(policy), spec.task, episodes, _SEED, watcher=seen)
     policy.normalizer.clip = None
     obs = policy.normalizer.normalize_obs(torch.from_numpy(np.concatenate(seen.obs)).float())
     return result, obs.double().numpy()

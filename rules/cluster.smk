@@ -5,6 +5,7 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
+from inril.files import write_atomically
 from inril.numerics import VERSIONS
 from inril.train.run_lock import holder_of
 
@@ -36,8 +37,16 @@ def refuse_running_jobs():
             )
 
 
+def write_settings():
+    """Give every job that is to run its settings as a file; they are a param too, so that a change runs it again."""
+    for job in workflow.dag.needrun_jobs():
+        if "settings" in job.params.keys():
+            write_atomically(Path(job.params.config), job.params.settings.encode())
+
+
 onstart:
     refuse_running_jobs()
+    write_settings()
     os.environ[SUBMITTED] = str(keep_settings())
 
 

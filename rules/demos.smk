@@ -22,9 +22,10 @@ rule demos:
         mem_mb=growing(1500),
         runtime=60,
     params:
-        config=lambda w: demos_config(w).model_dump_json(),
-        numerics=lambda w: demos_versions(project(w.budget).suite(w.task), w.source),
-        expert=lambda w: trained_expert_digest(demos_config(w)),
+        config=f"{DEMOS}.settings.json",
+        settings=dumped(of_demos(Plan.demos_config)),
+        numerics=of_demos(Plan.demos_versions),
+        expert=of_demos(Plan.demonstrator),
     shell:
         "python -m inril demos --config {params.config:q} --out {output:q} "
         "--sim-threads {resources.sim_threads} &>> {log:q}"

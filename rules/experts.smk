@@ -18,9 +18,10 @@ rule expert:
     threads: 1
     resources:
         mem_mb=growing(2500),
-        runtime=lambda w: minutes(expert_job(w).expert.env_steps, 60000),
+        runtime=lambda w: minutes(plan(w.budget).expert(w.task).expert.env_steps, 60000),
     params:
-        config=lambda w: expert_job(w).model_dump_json(),
+        config="results/{budget}/experts/{task}.settings.json",
+        settings=dumped(lambda w: plan(w.budget).expert(w.task)),
         numerics=versions("expert", "evaluate"),
     shell:
         "python -m inril expert --config {params.config:q} --out {output:q} &>> {log:q}"

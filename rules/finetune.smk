@@ -9,8 +9,8 @@ Beside them, and not an output, lies checkpoint/: what an interrupted job resume
 rule finetune:
     """Fine-tune one policy."""
     input:
-        demos=demos_of,
-        policy=policy_of,
+        demos=of_run(Plan.demos),
+        policy=of_run(Plan.start_policy),
     output:
         policy=f"{FINETUNE}/policy.safetensors",
         metrics=f"{FINETUNE}/metrics.csv",
@@ -33,10 +33,11 @@ rule finetune:
         sim_threads=EXECUTION.sim_threads,
         mem_mb=growing(2500),
         gpu=GPUS,
-        runtime=lambda w: minutes(finetune_config(w).env_steps, 15000),
+        runtime=of_run(lambda plan, run: minutes(plan.config(run).env_steps, 15000)),
     params:
-        config=lambda w: finetune_config(w).model_dump_json(),
-        numerics=lambda w: finetune_versions(finetune_config(w)),
+        config=f"{FINETUNE}/settings.json",
+        settings=dumped(of_run(Plan.config)),
+        numerics=of_run(Plan.versions),
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril finetune --config {params.config:q} --demos {input.demos:q} --policy {input.policy:q} "

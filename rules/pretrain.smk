@@ -9,7 +9,7 @@ Beside them, and not an output, lies what an interrupted job resumes from.
 rule pretrain:
     """Clone the demonstrations."""
     input:
-        demos=demos_of,
+        demos=of_run(Plan.demos),
     output:
         policy=f"{PRETRAIN}/policy.safetensors",
         metrics=f"{PRETRAIN}/metrics.csv",
@@ -32,15 +32,13 @@ rule pretrain:
         sim_threads=EXECUTION.sim_threads,
         mem_mb=growing(2500),
         gpu=GPUS,
-        runtime=lambda w: minutes(
-            project(w.budget).pretrain(w.task, w.policy, int(w.seed)).optim.max_steps,
-            2000,
+        runtime=of_run(
+            lambda plan, run: minutes(plan.config(run).optim.max_steps, 2000)
         ),
     params:
-        config=lambda w: project(w.budget)
-        .pretrain(w.task, w.policy, int(w.seed))
-        .model_dump_json(),
-        numerics=lambda w: pretrain_versions(project(w.budget).suite(w.task)),
+        config=f"{PRETRAIN}/settings.json",
+        settings=dumped(of_run(Plan.config)),
+        numerics=of_run(Plan.versions),
         out=subpath(output.policy, parent=True),
     shell:
         "python -m inril pretrain --config {params.config:q} --demos {input.demos:q} "

@@ -19,6 +19,7 @@ from inril.config.base import Device, Execution, M, Model
 from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
 from inril.config.shown import ComparisonSpec, FigureSpec, FilmSpec, TableSpec, separation_of_arm
 from inril.errors import InputError
+from inril.plan import Plan
 from inril.project import Project, require
 from inril.settings import Layer, read_yaml, validate
 
@@ -134,11 +135,12 @@ def _expert(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from inril.evaluate import acting, evaluate
+    from inril.evaluate import evaluate
+    from inril.policies.acting import PolicyActor
     from inril.policies.files import load_policy
 
     policy, spec = load_policy(args.policy)
-    result = evaluate(acting(policy), spec.task, spec.act_steps, args.episodes, args.seed, memory=policy.memory)
+    result = evaluate(PolicyActor(policy), spec.task, args.episodes, args.seed)
     error = result.episode_return.std() / len(result.episode_return) ** 0.5
     print(
         f"{spec.task.id}: return {result.episode_return.mean():.1f} +- {error:.1f} (standard error), "
@@ -195,15 +197,15 @@ def _record(args: argparse.Namespace) -> None:
 def _publish(args: argparse.Namespace) -> None:
     from inril import publish
 
-    publish.run(args.budgets, args.figures, args.limit_mb, args.drop)
+    publish.run(args.budgets, args.figures, args.limit_mb, args.added_mb, args.drop)
 
 
 def _status(args: argparse.Namespace) -> None:
     root = read_yaml(args.config_dir / "config.yaml")
-    project = Project(args.config_dir, root | ({"budget": args.budget} if args.budget else {}))
+    plan = Plan(Project(args.config_dir, root | ({"budget": args.budget} if args.budget else {})))
     from inril.report import status_table
 
-    status_table.show(project, args.figure, args.results, args.watch)
+    status_table.show(plan, args.figure, args.results, args.watch)
 
 
 def _ledger(args: argparse.Namespace) -> None:
@@ -338,6 +340,7 @@ def _add_project(commands: Commands) -> None:
     publish.add_argument("--figures", nargs="+", default=(), help="whose runs to publish; default: all")
     publish.add_argument("--drop", action="store_true", help="let go what is published and no longer current")
     publish.add_argument("--limit-mb", type=float, default=100, help="size that the store may have; default: 100")
+    publish.add_argument("--added-mb", type=float, default=20, help="size of what may be new in it; default: 20")
 
     status = _command(commands, "status", _status, "show where every run of a figure stands")
     status.add_argument("figure", nargs="?", default="fig8", help="default: fig8")

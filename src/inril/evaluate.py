@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from inril.config.base import Metric, TaskSpec
-from inril.data.normalizer import Normalizer
 from inril.envs import make_env
 from inril.envs.base import BatchedEnv
+from inril.policies.acting import Actor
 from inril.seeding import subseed, torch_stream
 from inril.types import BoolArray, ChunkStep, FloatArray
-
-Act = Callable[[FloatArray, torch.Generator], FloatArray]
 
 
 class Evaluation(NamedTuple):
@@ -53,67 +50,32 @@ class Watcher(Protocol):
         """Take note of a chunk: observations before it, (E, Do), what was executed, (E, Ta, Da), and what followed."""
 
 
-class Memory(Protocol):
-    """What a policy remembers of running episodes."""
-
-    def start(self, n_envs: int) -> None:
-        """Forget everything; from now on there are so many environments."""
-
-    def drop(self, ended: BoolArray) -> None:
-        """Forget the episodes that ended, (E,)."""
-
-
-class Actor(Protocol):
-    """A policy in torch."""
-
-    @property
-    def normalizer(self) -> Normalizer:
-        """Its normaliser."""
-
-    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
-        """Map raw observations (E, Do) to raw chunks (E, Ta, Da)."""
-
-
-def acting(policy: Actor) -> Act:
-    """Return a policy as a function on arrays."""
-    device = policy.normalizer.device
-
-    def act(obs: FloatArray, generator: torch.Generator) -> FloatArray:
-        chunk = policy.act(torch.from_numpy(obs).float().to(device), generator)
-        return chunk.double().cpu().numpy()
-
-    return act
-
-
 def evaluate(
-    act: Act,
+    actor: Actor,
     task: TaskSpec,
-    act_steps: int,
     n_episodes: int,
     seed: int,
+    *,
     n_envs: int = 50,
     threads: int = 1,
     watcher: Watcher | None = None,
-    memory: Memory | None = None,
 ) -> Evaluation:
     """Run whole episodes.
 
     Every environment contributes the same number of first episodes, so that short episodes are not over-counted.
 
     Args:
-        act: maps raw observations (E, Do) and a noise generator to raw chunks (E, Ta, Da).
+        actor: acts; hears of every episode that begins or ends.
         task: what to run.
-        act_steps: Ta.
         n_episodes: at least so many.
         seed: of environments and noise.
         n_envs: E, at most; lowered to `n_episodes`.
         threads: of the simulator.
         watcher: told of every chunk.
-        memory: of a policy that has one.
     """
     n_envs = min(n_envs, n_episodes)
     rounds = -(-n_episodes // n_envs)
-    env = make_env(task, n_envs, act_steps, threads)
+    env = make_env(task, n_envs, actor.act_steps, threads)
     generator = torch_stream(seed, "eval_noise")
     results = []
     try:
@@ -121,9 +83,8 @@ def evaluate(
             obs = env.reset(subseed(seed, "eval_env", i))
             if watcher is not None:
                 watcher.start(env)
-            if memory is not None:
-                memory.start(n_envs)
-            results.append(_first_episodes(act, obs, env, generator, watcher, memory))
+            actor.start(n_envs)
+            results.append(_first_episodes(actor, obs, env, generator, watcher))
     finally:
         env.close()
     returns, lengths, successes = (np.concatenate(values) for values in zip(*results, strict=True))
@@ -131,17 +92,12 @@ def evaluate(
 
 
 def _first_episodes(
-    act: Act,
-    obs: FloatArray,
-    env: BatchedEnv,
-    generator: torch.Generator,
-    watcher: Watcher | None,
-    memory: Memory | None,
+    actor: Actor, obs: FloatArray, env: BatchedEnv, generator: torch.Generator, watcher: Watcher | None
 ) -> Evaluation:
     total, length = np.zeros(env.n_envs), np.zeros(env.n_envs)
     success, running = np.zeros(env.n_envs, bool), np.ones(env.n_envs, bool)
     while running.any():
-        action_chunk = act(obs, generator)
+        action_chunk = actor.act(obs, generator)
         step = env.step_chunk(action_chunk, running)
         if watcher is not None:
             watcher.add(obs, action_chunk, step)
@@ -150,7 +106,6 @@ def _first_episodes(
         success |= step.success & running
         ended = step.terminated | step.truncated
         running &= ~ended
-        if memory is not None:
-            memory.drop(ended)
+        actor.drop(ended)
         obs = step.obs
     return Evaluation(total, length, success)

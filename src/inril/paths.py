@@ -1,24 +1,14 @@
-"""Where results live: `results/<budget>/<phase>/...`, one function per kind of output."""
+"""Where results live, `results/<budget>/<phase>/...`: one function per kind of output, and what names a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, cast
 
-from inril.config.base import M
+from inril.config.base import M, PolicyName, Separation
 
 METRICS, POLICY = "metrics.csv", "policy.safetensors"  # of a run, in its folder; they appear when it is complete
-
-
-class HasFolder(Protocol):
-    """A run, pre-training or fine-tuning."""
-
-    def folder(self, budget: str) -> Path:
-        """Return where its results live."""
-
-
-RunT = TypeVar("RunT", bound=HasFolder)
 
 
 def demos(budget: str, task: str, source: str) -> Path:
@@ -36,11 +26,6 @@ def finetune(budget: str, task: str, method: str, separation: str, m: M, seed: i
     return Path("results", budget, "finetune", task, method, separation, f"m{m}", f"seed{seed}")
 
 
-def complete(budget: str, runs: Iterable[RunT]) -> list[RunT]:
-    """Return those of a budget's runs that are there."""
-    return [run for run in runs if (run.folder(budget) / METRICS).exists()]
-
-
 def figure(budget: str, name: str, suffix: str) -> Path:
     """Return the file of a figure or of the table behind it."""
     return Path("results", budget, "figures", f"{name}.{suffix}")
@@ -54,3 +39,45 @@ def film(budget: str, name: str, suffix: str) -> Path:
 def table(budget: str, name: str, suffix: str) -> Path:
     """Return the file of a table of results."""
     return Path("results", budget, "tables", f"{name}.{suffix}")
+
+
+class Run(NamedTuple):
+    """One fine-tuning run of a budget."""
+
+    task: str
+    method: str
+    separation: Separation
+    m: M
+    seed: int
+
+    def folder(self, budget: str) -> Path:
+        """Return where its results live."""
+        return finetune(budget, *self)
+
+
+class Pretraining(NamedTuple):
+    """One pre-training of a budget, of a policy that runs start from or that is shown for its own sake."""
+
+    task: str
+    policy: PolicyName
+    seed: int
+
+    def folder(self, budget: str) -> Path:
+        """Return where its results live."""
+        return pretrain(budget, *self)
+
+
+AnyRun = Run | Pretraining
+
+
+def run_of(parts: Mapping[str, str]) -> AnyRun:
+    """Return the run that the parts of a path name."""
+    if "policy" in parts.keys():  # noqa: SIM118 - Snakemake's wildcards are asked for values otherwise
+        return Pretraining(parts["task"], parts["policy"], int(parts["seed"]))
+    m: M = "inf" if parts["m"] == "inf" else int(parts["m"])
+    return Run(parts["task"], parts["method"], cast(Separation, parts["separation"]), m, int(parts["seed"]))
+
+
+def complete(budget: str, runs: Iterable[AnyRun]) -> list[AnyRun]:
+    """Return those of a budget's runs that are there."""
+    return [run for run in runs if (run.folder(budget) / METRICS).exists()]

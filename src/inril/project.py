@@ -9,15 +9,13 @@ key is found before any job runs, also where no current target uses it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, cast, get_args
 
-from inril import paths
 from inril.config.algos import KINDS
-from inril.config.base import COMPUTE, NOT_INTERLEAVED, RL_NAME, SOURCES, DemoSource, M, PolicyName, Separation, Suite
+from inril.config.base import COMPUTE, NOT_INTERLEAVED, RL_NAME, SOURCES, DemoSource, M, Separation, Suite
 from inril.config.policy import DiffusionConfig
 from inril.config.root import Axes, RootConfig
 from inril.config.runs import DemosConfig, ExpertConfig, FinetuneConfig, PretrainConfig, separations
@@ -26,10 +24,8 @@ from inril.config.shown import (
     ComparisonRow,
     ComparisonSpec,
     FigureConfig,
-    FilmSpec,
     PanelRuns,
     PolicyColumn,
-    separation_of_arm,
 )
 from inril.errors import InputError
 from inril.settings import Layer, read_yaml, validate
@@ -55,35 +51,6 @@ _SINGULAR = {"suites": "suite", "tasks": "task", "budgets": "budget", "methods":
 _FOLDERS = {"finetune": "methods", "pretrain": "policies"}  # of the members of a phase
 
 
-class Run(NamedTuple):
-    """One fine-tuning run of a budget."""
-
-    task: str
-    method: str
-    separation: Separation
-    m: M
-    seed: int
-
-    def folder(self, budget: str) -> Path:
-        """Return where its results live."""
-        return paths.finetune(budget, *self)
-
-
-class Pretraining(NamedTuple):
-    """One pre-training of a budget that is shown for its own sake."""
-
-    task: str
-    policy: PolicyName
-    seed: int
-
-    def folder(self, budget: str) -> Path:
-        """Return where its results live."""
-        return paths.pretrain(budget, *self)
-
-
-AnyRun = Run | Pretraining
-
-
 class Project:
     """The configuration folder under one choice of budget, seeds and m.
 
@@ -94,12 +61,17 @@ class Project:
 
     def __init__(self, config_dir: Path, root: Mapping[str, Any]) -> None:
         self.config_dir = config_dir
+        self._given = root
         self.root = validate(RootConfig, [Layer(config_dir / "config.yaml", root)])
         # A plan asks for the same few files, and for which there are, thousands of times.
         self._files: dict[Path, Layer] = {}
         self._listings: dict[str, tuple[str, ...]] = {}
         self.budget = self._read("budgets", self.root.budget)
         self._axes([self.budget])
+
+    def under(self, budget: str) -> Project:
+        """Return the same choices under another budget."""
+        return Project(self.config_dir, {**self._given, "budget": budget})
 
     @property
     def budget_name(self) -> str:
@@ -180,11 +152,16 @@ class Project:
                 **row.model_dump(),
                 title=tasks[row.task].title,
                 metric=tasks[row.task].metric,
-                source=self._source_of(row.task),
+                source=self.source(row.task),
             )
             for row in shown.rows
         )
         return ComparisonSpec(name=name, columns=shown.columns, rows=tuple(rows), note=shown.note)
+
+    def source(self, task: str) -> str:
+        """Return where a task's numbers come from under this budget: computed, or another's published runs."""
+        said = [layer.values["published"] for layer in self._budget_of(task) if "published" in layer.values]
+        return str(said[-1]) if said else COMPUTE
 
     def suite(self, task: str) -> Suite:
         """Return the suite that a task's file names."""
@@ -195,93 +172,6 @@ class Project:
             expected = f"one of {', '.join(self._names('suites'))}"
             raise InputError(path, field="task.suite", expected=expected, got=repr(suite))
         return cast(Suite, suite)
-
-    def film(self, name: str) -> FilmSpec:
-        """Return what a film takes besides its policy.
-
-        Raises:
-            InputError: there is no such film.
-        """
-        run = self.film_run(name)
-        shown = self.root.films[name]
-        about = [f"Budget: {self.film_budget(name)}"]
-        if isinstance(run, Pretraining):
-            about.append(f"pre-trained policy {run.policy}")
-        else:
-            arm = self.arm_name(run.method, run.m)
-            about.append(f"{run.method}, {arm}" if run.m == "inf" else f"{run.method}, {run.separation}, m = {arm}")
-        return FilmSpec(
-            subject=", ".join([*about, f"training seed {run.seed}"]),
-            **shown.model_dump(include={"title", "seed", "frames", "outcomes", "examples", "episodes", "max_episodes"}),
-        )
-
-    def film_run(self, name: str) -> AnyRun:
-        """Return the run whose policy a film shows.
-
-        Raises:
-            InputError: there is no such film.
-        """
-        require("film", name, tuple(self.root.films))
-        shown = self.root.films[name]
-        if shown.policy is not None:
-            return Pretraining(shown.task, shown.policy, shown.seed)
-        assert shown.method is not None
-        return Run(shown.task, shown.method, separation_of_arm(shown.m, shown.separation), shown.m, shown.seed)
-
-    def film_budget(self, name: str) -> str:
-        """Return the budget of the run that a film shows: this one, or that whose published runs stand for its task.
-
-        Raises:
-            InputError: there is no such film.
-        """
-        require("film", name, tuple(self.root.films))
-        source = self._source_of(self.root.films[name].task)
-        return self.budget_name if source == COMPUTE else source
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """Names of all figures and comparisons."""
-        return (*self.root.figures, *self.root.comparisons)
-
-    def sources(self, name: str) -> set[str]:
-        """Return the budgets whose published runs a figure or comparison shows."""
-        compared = name in self.root.comparisons
-        parts = self.comparison(name).rows if compared else self.figure(name).panels
-        return {part.source for part in parts} - {COMPUTE}
-
-    def runs(self, name: str) -> list[AnyRun]:
-        """Return the runs that a figure or comparison is computed from, shared ones once.
-
-        Those of pre-trained policies are pre-trainings, all others are fine-tuning runs.
-
-        Raises:
-            InputError: there is no such figure.
-        """
-        runs: Iterator[AnyRun] = self._compared_runs(name) if name in self.root.comparisons else self._drawn_runs(name)
-        return list(dict.fromkeys(runs))
-
-    def _drawn_runs(self, name: str) -> Iterator[Run]:
-        shown = self.figure(name)
-        for panel in shown.panels:
-            if panel.source == COMPUTE:
-                yield from self.panel_runs(panel, shown.m_values)
-
-    def _compared_runs(self, name: str) -> Iterator[AnyRun]:
-        shown, least = self.comparison(name), self.root.comparisons[name].min_seeds
-        for row, column in product(shown.rows, shown.columns):
-            if row.source == COMPUTE:
-                chosen = self.axes(row.task).seeds
-                for seed in chosen if len(chosen) >= least else range(least):
-                    if isinstance(column, PolicyColumn):
-                        yield Pretraining(row.task, column.policy, seed)
-                    else:
-                        yield Run(row.task, column.method, column.separation_of_runs, column.m, seed)
-
-    def panel_runs(self, panel: PanelRuns, m_values: Sequence[M] | None = None) -> list[Run]:
-        """Return the runs of a panel under this budget, RL only included; m_values of null takes the task's."""
-        axes = self.axes(panel.task)
-        arms = panel.arms(m_values or axes.m_values)
-        return [Run(panel.task, *arm, seed) for arm, seed in product(arms, axes.seeds)]
 
     def expert(self, task: str) -> ExpertConfig:
         """Resolve the training of a task's demonstrator."""
@@ -342,6 +232,18 @@ class Project:
                 rl_only = self.finetune(task, method, "none", "inf", seed=0)
                 self.finetune(task, method, separations(rl_only.algo, rl_only.il)[-1], 2, seed=0)
             self.axes(task)
+        self._check_figures()
+        self._check_comparisons()
+        self._check_films()
+
+    def _policy_name(self, task: str, method: str) -> str:
+        """Return what a method starts from on a task."""
+        root = self._lineage("methods", method)[0]
+        layers = [self._read("methods", root), *(self._part(file, "finetune", root) for file in self._files_of(task))]
+        names = [layer.values["policy_name"] for layer in layers if "policy_name" in layer.values]
+        return str(names[-1])  # a root names one
+
+    def _check_figures(self) -> None:
         for name, figure in self.root.figures.items():
             for panel in figure.panels:
                 require(f"figures.{name}.panels.task", panel.task, self.tasks)
@@ -349,6 +251,8 @@ class Project:
                 for method in (panel.method, *(control.method for control in panel.controls)):
                     require(f"figures.{name}, panel {panel.label}: method", method, self.methods(panel.task))
                 require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
+
+    def _check_comparisons(self) -> None:
         for name, comparison in self.root.comparisons.items():
             for row in comparison.rows:
                 require(f"comparisons.{name}.rows.task", row.task, self.tasks)
@@ -361,23 +265,14 @@ class Project:
                     require(f"policy of {shown.task} in comparison {name}", policy, self.policies(shown.task))
                 for method in methods:
                     require(f"method of {shown.task} in comparison {name}", method, self.methods(shown.task))
-        self._check_films()
-
-    def _policy_name(self, task: str, method: str) -> str:
-        """Return what a method starts from on a task."""
-        root = self._lineage("methods", method)[0]
-        layers = [self._read("methods", root), *(self._part(file, "finetune", root) for file in self._files_of(task))]
-        names = [layer.values["policy_name"] for layer in layers if "policy_name" in layer.values]
-        return str(names[-1])  # a root names one
 
     def _check_films(self) -> None:
-        for name in self.root.films:
-            run = self.film_run(name)
-            require(f"films.{name}.task", run.task, self.tasks)
-            if isinstance(run, Pretraining):
-                require(f"films.{name}.policy", run.policy, self.policies(run.task))
-            else:
-                require(f"films.{name}.method", run.method, self.methods(run.task))
+        for name, film in self.root.films.items():
+            require(f"films.{name}.task", film.task, self.tasks)
+            if film.policy is not None:
+                require(f"films.{name}.policy", film.policy, self.policies(film.task))
+            if film.method is not None:
+                require(f"films.{name}.method", film.method, self.methods(film.task))
 
     def _lineage(self, kind: str, name: str) -> tuple[str, ...]:
         """Return a method or policy, before it the one that it is based on, whose settings lie below in every layer."""
@@ -407,12 +302,7 @@ class Project:
 
     def _source(self, panel: PanelRuns) -> str:
         """Return where a panel's numbers come from: what it says itself, else what the budget says of its task."""
-        return self._source_of(panel.task) if panel.source == COMPUTE else panel.source
-
-    def _source_of(self, task: str) -> str:
-        """Return where a task's numbers come from under this budget."""
-        said = [layer.values["published"] for layer in self._budget_of(task) if "published" in layer.values]
-        return str(said[-1]) if said else COMPUTE
+        return self.source(panel.task) if panel.source == COMPUTE else panel.source
 
     @property
     def _threads(self) -> dict[str, int]:

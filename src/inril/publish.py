@@ -16,26 +16,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from inril import paths
 from inril.config.base import DEFAULT_BUDGET
 from inril.errors import InputError
 from inril.files import write_atomically
-from inril.project import Pretraining, Project, Run
+from inril.paths import Run
+from inril.plan import TABLES, Plan
+from inril.project import Project
 from inril.published import MIRROR, PROVENANCE, adopt, is_unfinished, read_record
 from inril.settings import read_yaml
 
 REMOTE = "published"
 STORE = Path("published")
-TABLES = STORE / "tables"  # of budgets whose runs others' figures show; read without a pull
 # Whose outputs a phase publishes. The figures of the default budget also stand at the top of results/.
 _RULES = {
     "demos": {"demos"},
     "pretrain": {"pretrain"},
     "finetune": {"finetune"},
     "weights": {"finetune"},
-    "figures": {"table", "figure", "promote", "comparison", "promote_comparison"},
+    "figures": {"table", "figure", "comparison", "promote"},
 }
 _MB = 1_000_000
 _DEMOS_MB = 12  # the largest demonstration file that the store takes
@@ -60,18 +61,25 @@ class Stage(NamedTuple):
         return MIRROR / self.budget / self.phase
 
 
-def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: float = 100, drop: bool = False) -> None:
+def run(
+    budgets: Sequence[str] = (),
+    figures: Sequence[str] = (),
+    limit_mb: float = 100,
+    added_mb: float = 20,
+    drop: bool = False,
+) -> None:
     """Record, commit, push and check.
 
     Args:
         budgets: whose results to publish; those of others stay as they are. All of dvc.yaml if empty.
         figures: whose runs to publish; of all figures if empty.
         limit_mb: size that the store may have.
+        added_mb: size of what may be new in it: git keeps for good whatever was once committed.
         drop: whether what is published and no longer current may go. Figures that are named are a choice already.
 
     Raises:
-        InputError: a budget has no stages, something published would go unasked, the store would be too large, or
-            Snakemake or DVC fails.
+        InputError: a budget has no stages, something published would go unasked, the store would be or grow too large,
+            or Snakemake or DVC fails.
     """
     stages = _stages(budgets)
     budgets = list(dict.fromkeys(stage.budget for stage in stages))
@@ -85,7 +93,8 @@ def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: floa
     new = [stage for stage in _stages() if stage.name not in published and stage not in stages]
     for stage in new:
         stage.folder.mkdir(parents=True, exist_ok=True)
-    size_mb = check_size(limit_mb)
+    size_mb = check_size(_contents(), limit_mb)
+    new_mb = check_size(_new_contents(), added_mb, "more than before")
     names = [stage.name for stage in [*stages, *new]]
     _dvc("commit", "--force", *names)
     _dvc("push", "--remote", REMOTE)
@@ -93,7 +102,8 @@ def run(budgets: Sequence[str] = (), figures: Sequence[str] = (), limit_mb: floa
     _dvc("gc", "--workspace", "--cloud", "--remote", REMOTE, "--force")
     _dvc("status", "--quiet", *names)  # others may wait for a publication of their own
     _check_store()
-    print(f"published {'; '.join(coverage(budget, figures) for budget in budgets)}; {size_mb:.1f} of {limit_mb:g} MB")
+    shown = "; ".join(coverage(budget, figures) for budget in budgets)
+    print(f"published {shown}; {size_mb:.1f} of {limit_mb:g} MB, {new_mb:.1f} of them new")
     print(f"To share it: git add dvc.lock {STORE} && git commit")
 
 
@@ -115,23 +125,34 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
         wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
         if output.exists() and not is_left_out(phase, output, used):
             wanted[copy] = output.read_bytes()
-    lost = [] if drop else sorted(path for path in folder.rglob("*") if path.is_file() and path not in wanted)
+    lost = [] if drop else _lost(folder, wanted)
     if lost:
         others = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         raise InputError(
             folder,
-            expected="what is published to be current: its inputs made, its settings and code as they were",
-            got=f"{', '.join(str(path.relative_to(folder)) for path in lost[:_NAMED])}{others} are not",
-            hint="Make their inputs first (docs/publishing.md), or give --drop to unpublish them",
+            expected="what is published to be current (inputs made, settings and code as they were), and policies to stay",
+            got=f"{', '.join(str(path.relative_to(folder)) for path in lost[:_NAMED])}{others}",
+            hint="Make their inputs first (docs/publishing.md), or give --drop to unpublish or replace them",
         )
     _make_equal(folder, wanted)
+
+
+def _lost(folder: Path, wanted: Mapping[Path, bytes]) -> list[Path]:
+    """Return what would go from a phase of the mirror: files, and policies that would be replaced."""
+    there = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        path
+        for path in there
+        if path not in wanted or (path.name == paths.POLICY and path.read_bytes() != wanted[path])
+    ]
 
 
 def is_left_out(phase: str, output: Path, used: Collection[Path]) -> bool:
     """Tell whether only the record of a file is published.
 
     So it is with fine-tuned policies, which have a stage of their own, with pre-trained ones that are compared and no
-    more, and with large demonstrations, which are made again from their seed in minutes.
+    more, with images, which are drawn again from their tables, and with large demonstrations, which are made again from
+    their seed in minutes.
 
     Args:
         phase: of the output.
@@ -140,6 +161,8 @@ def is_left_out(phase: str, output: Path, used: Collection[Path]) -> bool:
     """
     if phase == "demos":
         return output.stat().st_size > _DEMOS_MB * _MB
+    if output.suffix == ".png":
+        return True
     return output.name == paths.POLICY and (phase == "finetune" or (phase == "pretrain" and output not in used))
 
 
@@ -171,20 +194,24 @@ def pull(targets: Sequence[str] = ()) -> None:
 
 def coverage(budget: str, figures: Sequence[str] = ()) -> str:
     """Tell how many of a budget's runs are published."""
-    project = _project(budget)
-    planned = {run for figure in figures or project.shown for run in project.runs(figure)}
+    plan = _plan_of(budget)
+    planned = {run for figure in figures or plan.shown for run in plan.planned(figure)}
     folders = [MIRROR / run.folder(budget).relative_to("results") for run in planned]
     n_published = sum((folder / paths.METRICS).exists() for folder in folders)
     return f"{budget}: {n_published} of {len(planned)} runs"
 
 
-def check_size(limit_mb: float) -> float:
-    """Return the size of the mirror in megabytes, equal contents counted once, as DVC stores them.
+def check_size(contents: Mapping[str, tuple[int, Path]], limit_mb: float, what: str = "") -> float:
+    """Return the size of files in megabytes, equal ones counted once, as DVC stores them.
+
+    Args:
+        contents: size and path by hash.
+        limit_mb: size that they may have.
+        what: the files are, if not all of the store.
 
     Raises:
-        InputError: it is larger than it may be.
+        InputError: they are larger.
     """
-    contents = _contents()
     total = sum(size for size, _ in contents.values()) / _MB
     if total <= limit_mb:
         return total
@@ -196,10 +223,19 @@ def check_size(limit_mb: float) -> float:
     largest = ", ".join(f"{path} {size / _MB:.1f} MB" for size, path in large)
     raise InputError(
         STORE,
-        expected=f"at most {limit_mb:g} MB",
+        expected=" ".join(filter(None, (f"at most {limit_mb:g} MB", what))),
         got=f"{total:.1f} MB ({parts}; largest: {largest})",
         hint="Nothing was committed or pushed. Publish fewer figures or budgets, or take a stage out of dvc.yaml",
     )
+
+
+def _new_contents() -> dict[str, tuple[int, Path]]:
+    """Return what is in the mirror and not yet in the store."""
+    return {digest: found for digest, found in _contents().items() if not _object(digest).exists()}
+
+
+def _object(digest: str) -> Path:
+    return STORE / "files" / "md5" / digest[:2] / digest[2:]
 
 
 def _contents() -> dict[str, tuple[int, Path]]:
@@ -215,9 +251,10 @@ def _contents() -> dict[str, tuple[int, Path]]:
 def _check_store() -> None:
     """Look for every object in the store: DVC takes the files of a folder for stored once the list of them is."""
     for digest, (_, path) in _contents().items():
-        place = STORE / "files" / "md5" / digest[:2] / digest[2:]
-        if not place.exists():
-            raise InputError(place, expected=f"the contents of {path}", got="nothing", hint=f"git checkout {STORE}")
+        if not _object(digest).exists():
+            raise InputError(
+                _object(digest), expected=f"the contents of {path}", got="nothing", hint=f"git checkout {STORE}"
+            )
 
 
 def _stages(budgets: Sequence[str] = ()) -> list[Stage]:
@@ -231,8 +268,9 @@ def _stages(budgets: Sequence[str] = ()) -> list[Stage]:
     return [stage for stage in every if stage.budget in (budgets or known)]
 
 
-def _project(budget: str) -> Project:
-    return Project(Path("config"), read_yaml(Path("config", "config.yaml")) | {"budget": budget})
+def _plan_of(budget: str, runs: Literal["all", "complete"] = "all") -> Plan:
+    root = read_yaml(Path("config", "config.yaml"))
+    return Plan(Project(Path("config"), root | {"budget": budget, "runs": runs}))
 
 
 def _fetch_published() -> list[str]:
@@ -253,21 +291,22 @@ def _sources_first(budgets: Sequence[str]) -> list[str]:
 @cache
 def _sources() -> frozenset[str]:
     """Return the budgets whose published runs figures of others show."""
-    projects = [_project(budget) for budget in _project(DEFAULT_BUDGET).budgets]
-    return frozenset(source for project in projects for name in project.shown for source in project.sources(name))
+    plans = [_plan_of(budget) for budget in _plan_of(DEFAULT_BUDGET).project.budgets]
+    return frozenset(source for plan in plans for name in plan.shown for source in plan.sources(name))
 
 
 def _share_tables(budget: str, figures: Sequence[str]) -> None:
     """Copy a budget's comparisons and the tables behind its figures to where those of others look for them."""
     if budget in _sources():
-        for name in _named(budget, figures, complete=True):
-            table = _file(budget, name, "csv")
+        plan = _plan_of(budget, "complete")
+        for name in _named(plan, figures):
+            table = plan.files(name)["csv"]
             write_atomically(TABLES / budget / table.name, table.read_bytes())
 
 
 def _draw(budget: str, figures: Sequence[str]) -> None:
     """Draw the figures of the runs that are there; no other job is started for them."""
-    targets = _targets(budget, figures, complete=True)
+    targets = _targets(budget, figures, "complete")
     if targets:
         _snakemake(budget, "runs=complete", "--cores", "1", "--allowed-rules", *_RULES["figures"], "--", *targets)
 
@@ -286,23 +325,21 @@ def _current(budget: str, phase: str, figures: Sequence[str]) -> Iterator[Path]:
 
 def _used(budget: str) -> set[Path]:
     """Return the pre-trained policies that planned runs start from, or films show."""
-    project = _project(budget)
-    filmed = [project.film_run(name) for name in project.root.films if project.film_budget(name) == budget]
-    folders = {run.folder(budget) for run in filmed if isinstance(run, Pretraining)}
-    for run in chain(filmed, *map(project.runs, project.shown)):
-        if isinstance(run, Run):
-            policy = project.finetune(*run).policy_name
-            folders.add(Pretraining(run.task, policy, run.seed).folder(budget))
-    return {folder / paths.POLICY for folder in folders}
+    plan = _plan_of(budget)
+    filmed = [plan.film_run(name) for name in plan.project.root.films if plan.film_budget(name) == budget]
+    runs = chain(filmed, *map(plan.planned, plan.shown))
+    starts = {plan.start(run) for run in runs if run in filmed or isinstance(run, Run)}
+    return {plan.policy(start) for start in starts}
 
 
 @cache
 def _plan(budget: str, figures: tuple[str, ...], drawn: bool) -> list[str]:
     """Return Snakemake's plan for all planned runs, or for the figures as drawn: of the runs that are there."""
-    targets = _targets(budget, figures, complete=drawn)
+    runs: Literal["all", "complete"] = "complete" if drawn else "all"
+    targets = _targets(budget, figures, runs)
     if not targets:
         return []
-    return _snakemake(budget, f"runs={'complete' if drawn else 'all'}", "--summary", "--", *targets).splitlines()
+    return _snakemake(budget, f"runs={runs}", "--summary", "--", *targets).splitlines()
 
 
 def _weights(outputs: Sequence[Path]) -> Iterator[Path]:
@@ -313,28 +350,15 @@ def _weights(outputs: Sequence[Path]) -> Iterator[Path]:
     yield from {policy.parent.parent: policy for policy in reversed(policies)}.values()
 
 
-def _targets(budget: str, figures: Sequence[str], complete: bool) -> list[str]:
-    """Return the files whose plan covers all that is published; `complete`: only those that have a run to show."""
-    files = [_file(budget, name) for name in _named(budget, figures, complete)]
-    return [f"results/{file.name}" if budget == DEFAULT_BUDGET else str(file) for file in files]
+def _targets(budget: str, figures: Sequence[str], runs: Literal["all", "complete"]) -> list[str]:
+    """Return the files whose plan covers all that is published; of complete runs: only what has one to show."""
+    plan = _plan_of(budget, runs)
+    return [str(target) for name in _named(plan, figures) for target in plan.targets(name)]
 
 
-def _file(budget: str, name: str, suffix: str | None = None) -> Path:
-    """Return the file by which a figure or comparison is asked for, or that of a suffix."""
-    compared = name in _project(budget).root.comparisons
-    return paths.table(budget, name, suffix or "md") if compared else paths.figure(budget, name, suffix or "pdf")
-
-
-def _named(budget: str, figures: Sequence[str], complete: bool) -> list[str]:
-    """Return the chosen figures and comparisons, all if none is named, that have a run to show; `complete`: already."""
-    project = _project(budget)
-
-    def has_runs(name: str) -> bool:
-        planned = project.runs(name)
-        tables = (TABLES / source / f"{name}.csv" for source in project.sources(name))
-        return bool(paths.complete(budget, planned) if complete else planned) or any(t.exists() for t in tables)
-
-    return [name for name in figures or project.shown if has_runs(name)]
+def _named(plan: Plan, figures: Sequence[str]) -> list[str]:
+    """Return the chosen figures and comparisons, all if none is named, that have something to show."""
+    return [name for name in figures or plan.shown if name in plan.drawn]
 
 
 def _place(budget: str, output: Path) -> Path:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from inril.config.base import TaskSpec
 from inril.envs import make_env
 from inril.envs.base import BatchedEnv
-from inril.evaluate import Act, Memory, evaluate
+from inril.evaluate import evaluate
+from inril.policies.acting import Actor
 from inril.types import ChunkStep, FloatArray
 
 Image = npt.NDArray[np.uint8]
@@ -100,12 +101,10 @@ class Round:
             env.close()
 
 
-def record(
-    act: Act, task: TaskSpec, act_steps: int, n_episodes: int, seed: int, threads: int = 1, memory: Memory | None = None
-) -> Round:
+def record(actor: Actor, task: TaskSpec, n_episodes: int, seed: int, *, threads: int = 1) -> Round:
     """Evaluate whole episodes side by side, and record them; arguments as of `evaluate`."""
     recorded = Round(task)
-    evaluate(act, task, act_steps, n_episodes, seed, n_episodes, threads, watcher=recorded, memory=memory)
+    evaluate(actor, task, n_episodes, seed, n_envs=n_episodes, threads=threads, watcher=recorded)
     return recorded
 
 

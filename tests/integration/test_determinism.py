@@ -18,7 +18,8 @@ from inril.config.base import Execution
 from inril.config.runs import FinetuneConfig
 from inril.data import read_demos, split_demos
 from inril.envs import make
-from inril.evaluate import acting, evaluate
+from inril.evaluate import evaluate
+from inril.policies.acting import PolicyActor
 from inril.policies.files import load_policy
 from inril.seeding import subseed, torch_stream
 from inril.tensor_file import read_tensors
@@ -221,7 +222,7 @@ def test_the_policy_that_did_best_on_the_way_is_kept(run: Any) -> None:
     made = read_tensors(folder / "best.safetensors", "policy").meta["origin"]
     assert made["itr"] == int(returns.argmax())
     seed = subseed(cfg.seed, "report_best", n_iterations(folder))
-    report = evaluate(acting(best), spec.task, spec.act_steps, cfg.report_episodes, seed)
+    report = evaluate(PolicyActor(best), spec.task, cfg.report_episodes, seed)
     assert report.episode_return.tolist() == tiny.metric(folder, "report_best", "episode_return").tolist()
     assert not (run(tiny.finetune_config()) / "best.safetensors").exists()
 
@@ -301,5 +302,5 @@ def test_a_file_of_idql_acts_as_the_run_did(run: Any) -> None:
     folder = run(cfg)
     policy, spec = load_policy(folder / "policy.safetensors", cfg.task)
     seed = subseed(cfg.seed, "report", n_iterations(folder))
-    report = evaluate(acting(policy), spec.task, spec.act_steps, cfg.report_episodes, seed)
+    report = evaluate(PolicyActor(policy), spec.task, cfg.report_episodes, seed)
     assert report.episode_return.tolist() == pytest.approx(tiny.metric(folder, "report", "episode_return").tolist())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny
 import torch
@@ -13,6 +12,7 @@ from inril.config.runs import ExpertConfig
 from inril.data.chunks import split_demos
 from inril.data.demo_file import demo_returns, read_demos
 from inril.evaluate import evaluate
+from inril.policies.acting import PolicyActor
 from inril.policies.files import Policy, load_policy
 from inril.settings import Layer, validate
 from inril.train import expert, pretrain
@@ -60,7 +60,4 @@ def test_gaussian_ppo_learns_from_scratch(tmp_path: Path) -> None:
 
 
 def mean_return(policy: Policy) -> float:
-    def act(obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
-        return policy.act(torch.from_numpy(obs).float(), generator).double().numpy()
-
-    return float(evaluate(act, tiny.hopper(), 1, 20, seed=5).episode_return.mean())
+    return float(evaluate(PolicyActor(policy), tiny.hopper(), n_episodes=20, seed=5).episode_return.mean())

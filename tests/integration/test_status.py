@@ -22,7 +22,9 @@ from rich.console import Console
 from inril import cli, paths
 from inril.config.base import Model
 from inril.errors import InputError
-from inril.project import Pretraining, Project, Run
+from inril.paths import Pretraining, Run
+from inril.plan import Plan
+from inril.project import Project
 from inril.report.status import Row, State, figure_status, time_left
 from inril.report.status_table import render
 from inril.settings import read_yaml
@@ -47,7 +49,7 @@ class Scene(NamedTuple):
         return self.results / paths.finetune("smoke", "hopper", "dppo", separation, m, seed)  # type: ignore[arg-type]
 
     def rows(self) -> dict[tuple[int | str, int], Row]:
-        return {(row.run.m, row.run.seed): row for row in figure_status(self.project, "fig8", self.results)}
+        return {(row.run.m, row.run.seed): row for row in figure_status(Plan(self.project), "fig8", self.results)}
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +200,7 @@ def test_policies_of_a_table_are_told_by_their_pre_training(scene: Scene) -> Non
     columns, rows = [{"title": "DP", "policy": "diffusion"}], [{"task": "hopper", "paper": [None]}]
     changed = {"budget": "smoke", "comparisons": {"table1": {"columns": columns, "rows": rows}}}
     project = Project(scene.config_dir, read_yaml(scene.config_dir / "config.yaml") | changed)
-    found = figure_status(project, "table1", scene.results)
+    found = figure_status(Plan(project), "table1", scene.results)
     assert [row.run for row in found] == [Pretraining("hopper", "diffusion", seed) for seed in (0, 1, 2)]
     assert [row.state for row in found] == [State.WAITING, State.PRETRAINING, State.WAITING]
     ours = scene.rows()[2, 1]
@@ -317,7 +319,7 @@ def test_command_prints_the_table_once(scene: Scene, capsys: pytest.CaptureFixtu
 def test_unknown_figure_is_refused(scene: Scene) -> None:
     figures = "fig1, fig5, fig6, fig7, fig8, fig9, balance, gym"
     with pytest.raises(InputError, match=f"figure: expected one of {figures}, got 'fig3'"):
-        figure_status(scene.project, "fig3", scene.results)
+        figure_status(Plan(scene.project), "fig3", scene.results)
 
 
 def test_watching_ends_with_ctrl_c(scene: Scene) -> None:

@@ -14,7 +14,7 @@ Start = Callable[..., re.Match[str]]
 
 @dataclass(frozen=True)
 class Remote:
-    """Where to push to: README.md's line for the example, with this address in its place."""
+    """Where to push to: The line of docs/publishing.md for the example, with this address in its place."""
 
     example: str
     url: str
@@ -52,7 +52,7 @@ class Project:
 
     def use(self, remote: Remote) -> None:
         self._own_settings.unlink(missing_ok=True)  # name an earlier remote
-        lines = [line.split("#")[0].split() for line in (ROOT / "README.md").read_text().splitlines()]
+        lines = [line.split("#")[0].split() for line in (ROOT / "docs" / "publishing.md").read_text().splitlines()]
         (line,) = (line for line in lines if line[:3] == ["dvc", "remote", "add"] and remote.example in line)
         self.must_dvc(*(remote.url if word == remote.example else word for word in line[1:]))
         for option, value in remote.options.items():

@@ -21,7 +21,9 @@ import pytest
 
 from inril.config.base import SOURCES
 from inril.numerics import finetune_versions
-from inril.project import AnyRun, Pretraining, Project, Run
+from inril.paths import AnyRun, Run
+from inril.plan import Plan
+from inril.project import Project
 from inril.settings import read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -29,26 +31,23 @@ DIGESTS = Path(__file__).with_name("digests.json")
 BUDGETS = sorted(path.stem for path in (CONFIG / "budgets").glob("*.yaml"))
 
 
-def project(budget: str) -> Project:
-    return Project(CONFIG, read_yaml(CONFIG / "config.yaml") | {"budget": budget})
+def planned_runs(plan: Plan) -> Iterator[AnyRun]:
+    for name in plan.shown:
+        yield from plan.planned(name)
+    for name in plan.project.root.films:
+        if plan.film_budget(name) == plan.budget:
+            yield plan.film_run(name)
 
 
-def planned_runs(settings: Project) -> Iterator[AnyRun]:
-    for name in settings.shown:
-        yield from settings.runs(name)
-    for name in settings.root.films:
-        if settings.film_budget(name) == settings.budget_name:
-            yield settings.film_run(name)
-
-
-def digests(settings: Project) -> dict[str, str]:
+def digests(budget: str) -> dict[str, str]:
     """Return one hash of the digests of each task's jobs."""
+    settings = Project(CONFIG, read_yaml(CONFIG / "config.yaml") | {"budget": budget})
+    plan = Plan(settings)
     jobs: dict[str, set[str]] = defaultdict(set)
-    for run in planned_runs(settings):
-        start = run
+    for run in planned_runs(plan):
+        start = plan.start(run)
         if isinstance(run, Run):
             config = settings.finetune(*run)
-            start = Pretraining(run.task, config.policy_name, run.seed)
             versions = json.dumps(finetune_versions(config))
             jobs[run.task].add(f"finetune {run[1:]} {config.digest()} {versions}")
         jobs[run.task].add(f"pretrain {start[1:]} {settings.pretrain(*start).digest()}")
@@ -61,9 +60,9 @@ def digests(settings: Project) -> dict[str, str]:
 
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_settings_of_jobs_are_as_recorded(budget: str) -> None:
-    made, recorded = digests(project(budget)), json.loads(DIGESTS.read_text())[budget]
+    made, recorded = digests(budget), json.loads(DIGESTS.read_text())[budget]
     assert {task: made.get(task) for task in recorded} == recorded
 
 
 if __name__ == "__main__":
-    DIGESTS.write_text(json.dumps({budget: digests(project(budget)) for budget in BUDGETS}, indent=1) + "\n")
+    DIGESTS.write_text(json.dumps({budget: digests(budget) for budget in BUDGETS}, indent=1) + "\n")

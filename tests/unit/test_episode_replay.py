@@ -9,6 +9,7 @@ import torch
 from inril.config.base import TaskSpec
 from inril.envs.batched import BatchedSimulator
 from inril.evaluate import evaluate
+from inril.policies.acting import FunctionActor
 from inril.project import Project
 from inril.replay import Episode, Round, record
 from inril.settings import read_yaml
@@ -23,13 +24,13 @@ def task(name: str, max_episode_steps: int) -> TaskSpec:
     return settings.demos(name).task.model_copy(update={"max_episode_steps": max_episode_steps})
 
 
-def wander(action_dim: int) -> object:
-    """A policy that looks at nothing."""
+def wander(action_dim: int) -> FunctionActor:
+    """An actor that looks at nothing."""
 
     def act(obs: FloatArray, generator: torch.Generator) -> FloatArray:
         return torch.rand((len(obs), ACT_STEPS, action_dim), generator=generator).double().numpy() * 2 - 1
 
-    return act
+    return FunctionActor(act, ACT_STEPS)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[FloatArray]:
 @pytest.mark.parametrize("name", ["hopper", pytest.param("lift", marks=pytest.mark.slow)])
 def test_replay_is_the_recorded_episode(name: str, seen: list[FloatArray]) -> None:
     spec = task(name, 30)
-    recorded = record(wander(spec.action_dim), spec, ACT_STEPS, 3, seed=5)  # type: ignore[arg-type]
+    recorded = record(wander(spec.action_dim), spec, 3, seed=5)
     episodes = recorded.episodes()
     assert [episode.env_index for episode in episodes] == [0, 1, 2]
     for episode in episodes[1:]:
@@ -66,9 +67,9 @@ def test_replay_is_the_recorded_episode(name: str, seen: list[FloatArray]) -> No
 
 def test_watching_changes_no_result() -> None:
     spec = task("hopper", 30)
-    plain = evaluate(wander(3), spec, ACT_STEPS, 4, seed=1, n_envs=4)  # type: ignore[arg-type]
+    plain = evaluate(wander(3), spec, 4, seed=1, n_envs=4)
     recorded = Round(spec)
-    watched = evaluate(wander(3), spec, ACT_STEPS, 4, seed=1, n_envs=4, watcher=recorded)  # type: ignore[arg-type]
+    watched = evaluate(wander(3), spec, 4, seed=1, n_envs=4, watcher=recorded)
     for before, after in zip(plain, watched, strict=True):
         np.testing.assert_array_equal(before, after)
     assert [episode.n_steps for episode in recorded.episodes()] == plain.episode_length.tolist()
@@ -76,7 +77,7 @@ def test_watching_changes_no_result() -> None:
 
 def test_replay_of_something_else_is_refused(seen: list[FloatArray]) -> None:
     spec = task("hopper", 30)
-    recorded = record(wander(3), spec, ACT_STEPS, 2, seed=5)  # type: ignore[arg-type]
+    recorded = record(wander(3), spec, 2, seed=5)
     recorded._actions[0] = recorded._actions[0] + 1e-9
     with pytest.raises(RuntimeError, match="hopper: step 4 of a replay is not that of the recorded episode"):
         list(recorded.images(0, [0, 5]))

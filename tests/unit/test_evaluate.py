@@ -11,6 +11,7 @@ from inril.config.base import TaskSpec
 from inril.envs import make_env
 from inril.envs.base import BatchedEnv
 from inril.evaluate import evaluate
+from inril.policies.acting import FunctionActor
 from inril.types import BoolArray, ChunkStep, FloatArray
 
 torch.set_num_threads(1)
@@ -20,7 +21,9 @@ TASK = TaskSpec(
 
 
 class Recorder:
-    """A policy whose memory writes down all that it is told."""
+    """An actor that writes down all that it is told."""
+
+    act_steps = 2
 
     def __init__(self) -> None:
         self.told: list[str | list[bool]] = []
@@ -36,27 +39,28 @@ class Recorder:
         return torch.randn(len(obs), 2, 3, generator=generator).double().numpy()
 
 
-def test_memory_starts_with_every_round_and_hears_of_every_end() -> None:
-    policy = Recorder()
-    evaluate(policy.act, TASK, act_steps=2, n_episodes=4, seed=0, n_envs=2, memory=policy)
+def test_actor_starts_with_every_round_and_hears_of_every_end() -> None:
+    actor = Recorder()
+    evaluate(actor, TASK, n_episodes=4, seed=0, n_envs=2)
     nobody, everybody = [False, False], [True, True]
     round_of_three_chunks = ["start 2", "act", nobody, "act", nobody, "act", everybody]
-    assert policy.told == round_of_three_chunks * 2
+    assert actor.told == round_of_three_chunks * 2
 
 
 def test_ends_are_told_environment_by_environment() -> None:
-    policy = Recorder()
+    actor = Recorder()
     task = TASK.model_copy(update={"max_episode_steps": 100})
-    evaluate(policy.act, task, act_steps=2, n_episodes=8, seed=0, n_envs=8, memory=policy)
-    ends = np.array([ended for ended in policy.told if isinstance(ended, list)])
+    evaluate(actor, task, n_episodes=8, seed=0, n_envs=8)
+    ends = np.array([ended for ended in actor.told if isinstance(ended, list)])
     assert ends.any(axis=0).all()
     assert ((ends.sum(axis=1) > 0) & (ends.sum(axis=1) < 8)).any()
 
 
 def test_results_do_not_depend_on_whether_anybody_remembers() -> None:
-    policy = Recorder()
-    with_memory, without = (evaluate(policy.act, TASK, 2, 3, seed=0, memory=memory) for memory in (policy, None))
-    np.testing.assert_array_equal(with_memory.episode_return, without.episode_return)
+    remembers = Recorder()
+    forgets = FunctionActor(remembers.act, remembers.act_steps)
+    returns = (evaluate(actor, TASK, n_episodes=3, seed=0).episode_return for actor in (remembers, forgets))
+    np.testing.assert_array_equal(*returns)
 
 
 class Restless:
@@ -76,7 +80,7 @@ class Restless:
 
 def test_finished_environments_stand_still_and_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     task = TASK.model_copy(update={"max_episode_steps": 100})
-    expected = evaluate(Recorder().act, task, act_steps=2, n_episodes=8, seed=0, n_envs=8)
+    expected = evaluate(Recorder(), task, n_episodes=8, seed=0, n_envs=8)
     restless: list[Restless] = []
 
     def make_restless(*args: Any) -> Any:
@@ -84,7 +88,7 @@ def test_finished_environments_stand_still_and_change_no_result(monkeypatch: pyt
         return restless[-1]
 
     monkeypatch.setattr(inril.evaluate, "make_env", make_restless)
-    result = evaluate(Recorder().act, task, act_steps=2, n_episodes=8, seed=0, n_envs=8)
+    result = evaluate(Recorder(), task, n_episodes=8, seed=0, n_envs=8)
     for values, wanted in zip(result, expected, strict=True):
         np.testing.assert_array_equal(values, wanted)
     assert restless[0].n_steps > expected.episode_length.sum(), "some went on"

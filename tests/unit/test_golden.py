@@ -40,6 +40,7 @@ from inril.evaluate import evaluate
 from inril.interleave.phase import Phase
 from inril.interleave.separation import random_direction
 from inril.numerics import VERSIONS
+from inril.policies.acting import FunctionActor
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.report.statistics import (
     hierarchical_gain,
@@ -167,8 +168,7 @@ def of_algorithm(method: str) -> Values:
     with torch.no_grad():
         values |= algorithm.probe(batch.obs, batch.action_chunk, torch.Generator().manual_seed(2))
     values["imitation_loss"] = algorithm.il_loss(batch.obs, batch.action_chunk, torch.Generator().manual_seed(3)).item()
-    if algorithm.memory is not None:
-        algorithm.memory.start(3)
+    algorithm.start(3)
     action = algorithm.act(np.linspace(-1, 1, 33).reshape(3, 11), torch.Generator().manual_seed(4))
     values["sum_abs_evaluation_action"] = float(np.abs(action).sum())
     env.close()
@@ -372,7 +372,7 @@ def of_evaluation() -> Values:
         noise = torch.randn(len(obs), 2, 3, generator=generator, dtype=torch.float64).numpy()
         return np.tanh(np.einsum("eo,oka->eka", obs, weights) + 0.1 * noise)
 
-    result = evaluate(act, TASK, act_steps=2, n_episodes=5, seed=0, n_envs=2)
+    result = evaluate(FunctionActor(act, act_steps=2), TASK, n_episodes=5, seed=0, n_envs=2)
     values = {"n_episodes": len(result.episode_return), "length": float(result.episode_length.sum())}
     return {**values, "return": float((result.episode_return * np.arange(1, len(result.episode_return) + 1)).sum())}
 

@@ -18,9 +18,11 @@ from inril.publish import is_left_out
         ("finetune", "metrics.csv", 1, False, False),
         ("finetune", "policy.safetensors", 1, False, True),
         ("weights", "policy.safetensors", 1, False, False),
+        ("figures", "fig8.png", 1, False, True),
+        ("figures", "fig8.pdf", 1, False, False),
     ],
 )
-def test_large_demos_and_policies_that_nothing_starts_from_are_left_out(
+def test_what_can_be_made_again_is_left_out(
     tmp_path: Path, phase: str, name: str, size: int, used: bool, left_out: bool
 ) -> None:
     output = tmp_path / name

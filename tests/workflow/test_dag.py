@@ -192,7 +192,7 @@ def test_any_budget_can_be_asked_for_by_path(tmp_path: Path, plan: Plan) -> None
 def test_promoted_figure_belongs_to_the_default_budget(tmp_path: Path, snakemake: Snakemake) -> None:
     done = snakemake(tmp_path, "--dry-run", "results/fig8.pdf")
     assert done.returncode == 1
-    expected = "error: results/fig8.pdf belongs to budget laptop: ask for results/smoke/figures/fig8.pdf"
+    expected = "error: results/fig8.pdf: expected budget laptop, got smoke: ask for results/smoke/figures/fig8.pdf"
     assert done.stderr.splitlines()[-1] == expected
 
 

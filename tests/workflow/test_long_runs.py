@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from inril.paths import METRICS
+from inril.plan import Plan
 from inril.project import Project
 from inril.settings import read_yaml
 
@@ -17,8 +17,8 @@ def targets() -> list[list[str]]:
 
 
 def test_all_planned_runs_are_computed_once() -> None:
-    project = Project(ROOT / "config", read_yaml(ROOT / "config" / "config.yaml") | {"budget": "long"})
-    planned = [str(run.folder("long") / METRICS) for run in project.runs("fig8")]
+    plan = Plan(Project(ROOT / "config", read_yaml(ROOT / "config" / "config.yaml") | {"budget": "long"}))
+    planned = [str(plan.metrics(run)) for run in plan.planned("fig8")]
     assert sorted(target for line in targets() for target in line) == sorted(planned)
 
 

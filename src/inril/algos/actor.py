@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
+from inril.algos.observer import Observer, PlainObserver
 from inril.data.normalizer import Normalizer
-from inril.evaluate import Memory
+from inril.policies.acting import Memory, Memoryless
 
 
 class Sample(NamedTuple):
@@ -32,8 +33,11 @@ def chosen_rows(row: Tensor | None, *arrays: Tensor) -> tuple[Tensor, ...]:
     return arrays if row is None else tuple(array.index_select(0, row) for array in arrays)
 
 
-class ActorHead(Protocol):
-    """The trained part of a policy, as PPO sees it. What it calls observations is what the observer lets it see."""
+class ActorHead(Memory, Protocol):
+    """The trained part of a policy, as PPO sees it.
+
+    It remembers episodes of evaluations, its observer those of rollouts: an evaluation leaves the rollout alone.
+    """
 
     normalizer: Normalizer
     act_steps: int  # Ta
@@ -41,8 +45,8 @@ class ActorHead(Protocol):
     gamma_denoising: float
 
     @property
-    def memory(self) -> Memory | None:
-        """What `act` remembers of running episodes; None for nothing."""
+    def observer(self) -> Observer:
+        """What it and the critic see in a rollout: what `sample` and `logprob` call observations."""
 
     def parameters(self) -> Sequence[Tensor]:
         """Return what RL trains."""
@@ -89,3 +93,9 @@ class ActorHead(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore trained parameters."""
+
+
+class PlainHead(Memoryless):
+    """What heads share that see the observation alone and remember nothing of episodes; see `ActorHead`."""
+
+    observer: Observer = PlainObserver()

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from inril.envs.base import BatchedEnv
-from inril.evaluate import Act, Memory
-from inril.types import FloatArray
+from inril.policies.acting import Actor
 
 Info = dict[str, float]
 
@@ -49,24 +48,18 @@ class Update:
         self.optimizer.step()
 
 
-class Algorithm(Protocol):
+class Algorithm(Actor, Protocol):
     """A reinforcement learning algorithm that fine-tunes a pre-trained policy.
+
+    As an `Actor` it acts in evaluations, whose episodes are not those of its rollouts.
 
     `updates` is a generator: it resumes after its step was applied, so whatever follows a step (an early stop, target
     networks, buffers) stands behind the `yield` in reading order.
     """
 
     @property
-    def memory(self) -> Memory | None:
-        """What `act` remembers of running episodes; None for nothing."""
-
-    @property
-    def act_steps(self) -> int:
-        """Ta of the environments that it acts in."""
-
-    @property
-    def choices(self) -> Mapping[str, Act]:
-        """Other ways to act in evaluation than `act`, by name."""
+    def choices(self) -> Mapping[str, Actor]:
+        """Other ways to act in evaluations than its own, by name."""
 
     def collect(self, env: BatchedEnv, itr: int) -> Info:
         """Advance the environments by one iteration, fill the own rollout, return scalars to log."""
@@ -94,9 +87,6 @@ class Algorithm(Protocol):
 
     def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
         """Imitation losses to log: `il_loss` of what is fine-tuned, `il_loss_all_steps` comparable to pre-training."""
-
-    def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
-        """Return evaluation chunks (E, Ta, Da) in raw units for raw observations (E, Do)."""
 
     def policy_state(self) -> dict[str, Tensor]:
         """Return the weights of the fine-tuned policy, by which it can act."""

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.actor import Sample
+from inril.algos.actor import PlainHead, Sample
 from inril.algos.base import Info
 from inril.algos.bc_loss import DemoLoss, TeacherLoss
-from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time
+from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time, without_steps
 from inril.config.algos import DPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, SplitDemos
@@ -36,7 +36,7 @@ from inril.policies.diffusion import (
 )
 
 
-class DiffusionHead:
+class DiffusionHead(PlainHead):
     """Actor of DPPO; see `ActorHead` for the methods. Index k = 0 is the noisiest fine-tuned step, t = K' - 1 - k.
 
     Args:
@@ -44,13 +44,11 @@ class DiffusionHead:
         config: number of fine-tuned steps and noise floors.
     """
 
-    memory = None
-
     def __init__(self, policy: DiffusionPolicy, config: DPPOConfig) -> None:
         self.policy = policy.requires_grad_(False)
         self.actor = copy.deepcopy(policy.denoiser).requires_grad_(True)
         self.normalizer = policy.normalizer
-        self.act_steps, _ = policy.chunk_shape
+        self.act_steps = policy.act_steps
         self.schedule = policy.schedule
         self.n_steps = config.ft_denoising_steps
         self.gamma_denoising = config.gamma_denoising
@@ -165,9 +163,7 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos
         )
     head = DiffusionHead(policy, config.algo)
     regularizer = _bc_loss(config, config.algo, head, demos.train)
-    if not config.algo.train_actor:  # the control takes no gradient step of its own
-        config = config.model_copy(update={"algo": config.algo.model_copy(update={"epochs": 0})})
-    return make_ppo(config, head, regularizer)
+    return make_ppo(config if config.algo.train_actor else without_steps(config), head, regularizer=regularizer)
 
 
 def _bc_loss(config: FinetuneConfig, algo: DPPOConfig, head: DiffusionHead, demos: ChunkDataset) -> Regularizer | None:

@@ -67,24 +67,19 @@ class Experience:
         for s in range(self.n_steps):
             if self.watch is not None:
                 self.watch.see(self.obs)
-            obs = self.normalized(self.obs)
+            obs = self.normalizer.from_env(self.obs)
             chunk = choose(obs, generator)
-            step = env.step_chunk(self.normalizer.denormalize_action(chunk).double().cpu().numpy())
+            step = env.step_chunk(self.normalizer.to_env(chunk))
             reward = torch.from_numpy(step.reward * self.reward_factor)
             # What the next iteration does not continue ends here.
             truncated = step.truncated | (self.reset_each_itr and s == self.n_steps - 1)
-            self.replay.add(
-                obs, chunk, reward, self.normalized(step.final_obs), _flag(step.terminated), _flag(truncated)
-            )
+            successor = self.normalizer.from_env(step.final_obs)
+            self.replay.add(obs, chunk, reward, successor, _flag(step.terminated), _flag(truncated))
             self.episodes.add(step)
             env_steps += int(step.n_steps.sum())
             n_diverged += int(step.diverged.sum())
             self.obs = step.obs
         return {"env_steps": env_steps, "n_diverged": n_diverged, **self.episodes.pop()}
-
-    def normalized(self, obs: FloatArray) -> Tensor:
-        """Map raw observations (E, Do) to what networks see."""
-        return self.normalizer.normalize_obs(torch.from_numpy(obs).float().to(self.normalizer.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the buffer, unfinished episodes and the current observation."""

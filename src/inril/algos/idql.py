@@ -27,7 +27,7 @@ from inril.config.policy import RankerConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos
 from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos
-from inril.evaluate import Act
+from inril.policies.acting import Actor
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
@@ -120,11 +120,11 @@ class IDQL(OffPolicy):
         return self.n_critic_updates >= self.config.rank_after_updates
 
     @property
-    def choices(self) -> Mapping[str, Act]:
+    def choices(self) -> Mapping[str, Actor]:
         """Choice by the weights of training, and no choice: the actor alone."""
         return {
-            "weighted": self.acting(lambda obs, generator: self.weighted(self.evaluation_chain, obs, generator)),
-            "actor": self.acting(lambda obs, generator: self.draw(self.evaluation_chain, obs, generator)),
+            "weighted": self.choosing(partial(self.weighted, self.evaluation_chain)),
+            "actor": self.choosing(partial(self.draw, self.evaluation_chain)),
         }
 
     def explore(self, obs: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from inril.policies.acting import Memory, Memoryless
 from inril.types import BoolArray
 
 
-class Observer(Protocol):
+class Observer(Memory, Protocol):
     """What actor and critic see of the environments in a rollout, in normalised units.
 
     Attributes:
@@ -18,12 +19,6 @@ class Observer(Protocol):
     """
 
     n_extra: int
-
-    def start(self) -> None:
-        """All environments begin new episodes."""
-
-    def drop(self, ended: BoolArray) -> None:
-        """Episodes ended, (E,)."""
 
     def see(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Return what is seen (E, Do + n_extra) when acting on observations (E, Do)."""
@@ -44,16 +39,10 @@ class Observer(Protocol):
         """Restore what `state_dict` returned."""
 
 
-class PlainObserver:
+class PlainObserver(Memoryless):
     """Lets actor and critic see the observation; remembers nothing."""
 
     n_extra = 0
-
-    def start(self) -> None:
-        """Nothing to forget."""
-
-    def drop(self, ended: BoolArray) -> None:
-        """Nothing to forget."""
 
     def see(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """The observation."""

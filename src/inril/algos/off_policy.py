@@ -14,7 +14,7 @@ from inril.algos.experience import Choose, Experience
 from inril.algos.networks import Networks
 from inril.config.algos import OffPolicyBase
 from inril.envs.base import BatchedEnv
-from inril.evaluate import Act
+from inril.policies.acting import Actor, FunctionActor, Memoryless
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import Critics
 from inril.policies.denoiser import Denoiser
@@ -24,7 +24,7 @@ from inril.train.replay import Transitions
 from inril.types import FloatArray
 
 
-class OffPolicy(ABC):
+class OffPolicy(Memoryless, ABC):
     """Experience, networks and imitation; a subclass adds critics, the order of updates and how chunks are chosen.
 
     All denoising steps are trained. See `Algorithm` for the methods.
@@ -41,8 +41,6 @@ class OffPolicy(ABC):
         acting: names of the networks that evaluations depend on.
     """
 
-    memory = None
-
     def __init__(
         self,
         config: OffPolicyBase,
@@ -56,7 +54,7 @@ class OffPolicy(ABC):
         acting: Sequence[str],
     ) -> None:
         self.config, self.policy, self.experience = config, policy, experience
-        self.act_steps, _ = policy.chunk_shape
+        self.act_steps = policy.act_steps
         self.n_updates, self.seed = n_updates, seed
         self.actor = actor
         networks = {"actor": actor, **critics, **followers}
@@ -69,7 +67,7 @@ class OffPolicy(ABC):
         self.evaluation_chain = ChainSampler(denoisers, schedule, evaluation_std(schedule))
 
     @property
-    def choices(self) -> Mapping[str, Act]:
+    def choices(self) -> Mapping[str, Actor]:
         """None."""
         return {}
 
@@ -95,17 +93,17 @@ class OffPolicy(ABC):
 
     def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
         """Evaluation chunks in raw units."""
-        return self.acting(self.exploit)(obs, generator)
+        return self.choosing(self.exploit).act(obs, generator)
 
-    def acting(self, choose: Choose) -> Act:
-        """Return a way to choose chunks as a function on arrays in raw units."""
+    def choosing(self, choose: Choose) -> Actor:
+        """Return a way to choose chunks as an actor."""
+        normalizer = self.policy.normalizer
 
         @torch.no_grad()
         def act(obs: FloatArray, generator: torch.Generator) -> FloatArray:
-            chunk = choose(self.experience.normalized(obs), generator)
-            return self.policy.normalizer.denormalize_action(chunk).double().cpu().numpy()
+            return normalizer.to_env(choose(normalizer.from_env(obs), generator))
 
-        return act
+        return FunctionActor(act, self.act_steps)
 
     def diagnose(self) -> Info:
         """What the rollout's observations tell."""

@@ -17,13 +17,12 @@ from torch import Tensor
 from inril.algos.actor import ActorHead
 from inril.algos.base import Info, Update
 from inril.algos.gae import RewardScaler, explained_variance, gae, successor_values
-from inril.algos.observer import Observer, PlainObserver
 from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 from inril.algos.watch import Watch
 from inril.config.algos import PPOBase
 from inril.config.runs import FinetuneConfig
 from inril.envs.base import BatchedEnv
-from inril.evaluate import Act, Memory
+from inril.policies.acting import Actor
 from inril.policies.mlp import MLP
 from inril.seeding import subseed, torch_stream
 from inril.train.episodes import EpisodeStatistics
@@ -81,14 +80,12 @@ class PPO:
     Args:
         config: hyper-parameters.
         head: actor.
-        critic: value network of normalised observations.
+        critic: value network of what the head's observer lets it see.
         n_envs: E.
         n_steps: S.
         seed: of the run.
-        reset_seed: seed of the training environments.
         reset_each_itr: whether every iteration starts with new episodes.
         regularizer: joins the surrogate in the actor's gradients; None for plain PPO.
-        observer: what actor and critic see; None for the observation.
         reward_scaler: None for DPPO's.
         stepping: how gradient steps are taken; None for DPPO's way.
         watch: sees the observations of rollouts; None for nobody.
@@ -102,10 +99,8 @@ class PPO:
         n_envs: int,
         n_steps: int,
         seed: int,
-        reset_seed: int,
         reset_each_itr: bool = False,
         regularizer: Regularizer | None = None,
-        observer: Observer | None = None,
         reward_scaler: RewardScaler | None = None,
         stepping: Stepping | None = None,
         watch: Watch | None = None,
@@ -115,9 +110,7 @@ class PPO:
         self.regularizer = regularizer
         self.device = head.normalizer.device
         self.critic = critic.to(self.device)
-        self.n_envs, self.n_steps, self.seed, self.reset_seed = n_envs, n_steps, seed, reset_seed
-        self.reset_each_itr = reset_each_itr
-        self.observer = observer or PlainObserver()
+        self.n_envs, self.n_steps, self.seed, self.reset_each_itr = n_envs, n_steps, seed, reset_each_itr
         self.stepping = stepping or Stepping()
         self.optimizers = self._make_optimizers()
         self.clip_coef = clip_schedule(config.clip_coef, head.n_steps).to(self.device)
@@ -132,12 +125,7 @@ class PPO:
         self.n_taken = self.n_planned = 0  # actor steps of the last iteration
 
     @property
-    def memory(self) -> Memory | None:
-        """The actor's."""
-        return self.head.memory
-
-    @property
-    def choices(self) -> Mapping[str, Act]:
+    def choices(self) -> Mapping[str, Actor]:
         """None."""
         return {}
 
@@ -150,14 +138,14 @@ class PPO:
     def collect(self, env: BatchedEnv, itr: int) -> Info:
         """Run S chunks in every environment, from where the last iteration left them or from new episodes."""
         generator = torch_stream(self.seed, "rollout", itr)
-        if self.reset_each_itr:
-            self.obs = env.reset(subseed(self.reset_seed, "iteration", itr))
+        observer, normalizer = self.head.observer, self.head.normalizer
+        if self.reset_each_itr or self.obs is None:
+            reset_seed = subseed(self.seed, "train_env")
+            self.obs = env.reset(subseed(reset_seed, "iteration", itr) if self.reset_each_itr else reset_seed)
             self.episodes.restart()
-            self.observer.start()
-        elif self.obs is None:
-            self.obs = env.reset(self.reset_seed)
+            observer.start(self.n_envs)
         shape = (self.n_steps, self.n_envs)
-        obs = torch.empty(*shape, env.obs_dim + self.observer.n_extra, device=self.device)
+        obs = torch.empty(*shape, env.obs_dim + observer.n_extra, device=self.device)
         final_obs = torch.empty_like(obs)
         trace = torch.empty(*shape, *self.head.trace_shape(), device=self.device)
         logprob = torch.empty(*shape, self.head.n_steps, device=self.device)
@@ -166,15 +154,14 @@ class PPO:
         for s in range(self.n_steps):
             if self.watch is not None:
                 self.watch.see(self.obs)
-            obs[s] = self.observer.see(self._normalized(self.obs), generator)
+            obs[s] = observer.see(normalizer.from_env(self.obs), generator)
             sample = self.head.sample(obs[s], generator)
             trace[s], logprob[s] = sample.trace, sample.logprob
-            chunk = self.head.normalizer.denormalize_action(sample.chunk)
-            step = env.step_chunk(chunk.double().cpu().numpy())
+            step = env.step_chunk(normalizer.to_env(sample.chunk))
             # An unfinished episode's successor is seen at the next step, but for the last.
             wanted = ~step.terminated if s == self.n_steps - 1 else step.truncated
-            final_obs[s] = self.observer.foresee(self._normalized(step.final_obs), wanted, generator)
-            self.observer.drop(step.terminated | step.truncated)
+            final_obs[s] = observer.foresee(normalizer.from_env(step.final_obs), wanted, generator)
+            observer.drop(step.terminated | step.truncated)
             reward[s], terminated[s], truncated[s] = step.reward, step.terminated, step.truncated
             self.episodes.add(step)
             env_steps += int(step.n_steps.sum())
@@ -251,11 +238,19 @@ class PPO:
         k = torch.randint(self.head.n_steps, (size,), generator=generator).to(self.device)
         return self._surrogate(row, k, self._weighted_advantage(row, k)).loss.mean()
 
+    def start(self, n_envs: int) -> None:
+        """Begin the episodes of an evaluation; a rollout's go on."""
+        self.head.start(n_envs)
+
+    def drop(self, ended: BoolArray) -> None:
+        """Forget episodes of the evaluation."""
+        self.head.drop(ended)
+
     @torch.no_grad()
     def act(self, obs: FloatArray, generator: torch.Generator) -> FloatArray:
         """Evaluation chunks in raw units."""
-        chunk = self.head.act(self._normalized(obs), generator)
-        return self.head.normalizer.denormalize_action(chunk).double().cpu().numpy()
+        normalizer = self.head.normalizer
+        return normalizer.to_env(self.head.act(normalizer.from_env(obs), generator))
 
     def policy_state(self) -> dict[str, Tensor]:
         """Weights of the fine-tuned policy."""
@@ -278,7 +273,7 @@ class PPO:
             **{f"{name}_optimizer": optimizer_state(optimizer) for name, optimizer in self.optimizers.items()},
             "reward_scaler": self.reward_scaler.state_dict(),
             "episodes": self.episodes.state_dict(),
-            "observer": self.observer.state_dict(),
+            "observer": self.head.observer.state_dict(),
             "obs": self.obs,
         }
 
@@ -290,7 +285,8 @@ class PPO:
             load_optimizer_state(optimizer, state[f"{name}_optimizer"])
         self.reward_scaler.load_state_dict(state["reward_scaler"])
         self.episodes.load_state_dict(state["episodes"])
-        self.observer.load_state_dict(state.get("observer", {}))  # checkpoints of before there were observers have none
+        # Checkpoints of before there were observers have none.
+        self.head.observer.load_state_dict(state.get("observer", {}))
         self.obs = np.asarray(state["obs"])
 
     def _finish_rollout(
@@ -320,9 +316,6 @@ class PPO:
         )
         flat = [x.flatten(0, 1).to(self.device) for x in (obs, trace, logprob, advantage, returns)]
         return Rollout(*flat)
-
-    def _normalized(self, obs: FloatArray) -> Tensor:
-        return self.head.normalizer.normalize_obs(torch.from_numpy(obs).float().to(self.device))
 
     def _values(self, obs: Tensor) -> Tensor:
         return torch.cat([self.critic(part).squeeze(1) for part in obs.split(self.microbatch)])
@@ -417,19 +410,46 @@ def rows_at_a_time(config: PPOBase, device: torch.device) -> int:
     return config.microbatch if device.type == "cpu" else config.minibatch
 
 
-def make_ppo(config: FinetuneConfig, head: ActorHead, regularizer: Regularizer | None = None) -> PPO:
-    """Build the algorithm of a fine-tuning run around its actor, with a fresh critic."""
+def make_ppo(
+    config: FinetuneConfig,
+    head: ActorHead,
+    *,
+    critic: MLP | None = None,
+    regularizer: Regularizer | None = None,
+    reward_scaler: RewardScaler | None = None,
+    stepping: Stepping | None = None,
+) -> PPO:
+    """Build the algorithm of a fine-tuning run around its actor.
+
+    Args:
+        config: resolved settings of the run.
+        head: actor.
+        critic: value network; None for a fresh one of observations.
+        regularizer: joins the surrogate in the actor's gradients; None for plain PPO.
+        reward_scaler: None for DPPO's.
+        stepping: how gradient steps are taken; None for DPPO's way.
+    """
     assert isinstance(config.algo, PPOBase)
-    torch.manual_seed(subseed(config.seed, "init"))
     return PPO(
         config=config.algo,
         head=head,
-        critic=MLP(config.algo.critic_network, config.task.obs_dim, 1),
+        critic=_fresh_critic(config, config.algo) if critic is None else critic,
         n_envs=config.n_envs,
         n_steps=config.n_steps,
         seed=config.seed,
-        reset_seed=subseed(config.seed, "train_env"),
         reset_each_itr=config.reset_each_itr,
         regularizer=regularizer,
+        reward_scaler=reward_scaler,
+        stepping=stepping,
         watch=Watch(head.normalizer, config.task),
     )
+
+
+def _fresh_critic(config: FinetuneConfig, algo: PPOBase) -> MLP:
+    torch.manual_seed(subseed(config.seed, "init"))
+    return MLP(algo.critic_network, config.task.obs_dim, 1)
+
+
+def without_steps(config: FinetuneConfig) -> FinetuneConfig:
+    """Return the settings of a control that takes no gradient step of its own."""
+    return config.model_copy(update={"algo": config.algo.model_copy(update={"epochs": 0})})

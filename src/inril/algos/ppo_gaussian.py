@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.actor import Sample, chosen_rows
+from inril.algos.actor import PlainHead, Sample, chosen_rows
 from inril.algos.base import Info
 from inril.algos.ppo import PPO, make_ppo
 from inril.config.algos import PPOConfig
@@ -16,7 +16,7 @@ from inril.config.runs import FinetuneConfig
 from inril.policies.gaussian import GaussianPolicy
 
 
-class GaussianHead:
+class GaussianHead(PlainHead):
     """Actor of Gaussian PPO; see `ActorHead` for the methods. The standard deviation is learned within bounds.
 
     Args:
@@ -26,12 +26,11 @@ class GaussianHead:
 
     n_steps = 1
     gamma_denoising = 1.0
-    memory = None
 
     def __init__(self, policy: GaussianPolicy, config: PPOConfig) -> None:
         self.policy = policy.requires_grad_(True)
         self.normalizer = policy.normalizer
-        self.act_steps, _ = policy.chunk_shape
+        self.act_steps = policy.act_steps
         low, high = config.std_range
         self.log_std_range = torch.tensor([low, high], device=policy.normalizer.device).log()
 

@@ -19,8 +19,7 @@ from torch.nn import functional as F
 from inril.algos.actor import Sample, chosen_rows
 from inril.algos.base import Info
 from inril.algos.gae import RewardScaler
-from inril.algos.ppo import PPO, Stepping
-from inril.algos.watch import Watch
+from inril.algos.ppo import PPO, Stepping, make_ppo, without_steps
 from inril.config.algos import ResidualPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.device import randn
@@ -42,13 +41,16 @@ class LastingNoise:
 
     Args:
         correlation: rho; 0 is white noise.
-        n_envs: E.
         action_dim: Da.
     """
 
-    def __init__(self, correlation: float, n_envs: int, action_dim: int) -> None:
-        self.correlation = correlation
-        self._before = torch.zeros(n_envs, action_dim)
+    def __init__(self, correlation: float, action_dim: int) -> None:
+        self.correlation, self.action_dim = correlation, action_dim
+        self.start(0)
+
+    def start(self, n_envs: int) -> None:
+        """Begin all episodes anew."""
+        self._before = torch.zeros(n_envs, self.action_dim)  # goes to where noise is drawn
         self._running = np.zeros(n_envs, dtype=bool)
 
     def draw(self, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,10 +60,6 @@ class LastingNoise:
         std = (1 - running * self.correlation**2).sqrt()
         self._before, self._running[:] = mean + std * eps, True
         return self._before, mean, std
-
-    def start(self) -> None:
-        """Begin all episodes anew."""
-        self._running[:] = False
 
     def drop(self, ended: BoolArray) -> None:
         """Begin the episodes of some environments, (E,), anew."""
@@ -95,7 +93,7 @@ class ResidualHead:
         policy.base.requires_grad_(False)
         policy.base.denoiser.requires_grad_(trains_base)
         self.normalizer = policy.normalizer
-        self.memory = policy.memory
+        self.observer = BaseObserver(policy, noise)
 
     def parameters(self) -> Sequence[Tensor]:
         """The residual network."""
@@ -171,6 +169,14 @@ class ResidualHead:
         generator.set_state(state)  # the base is measured on the same steps and noise whatever is trained
         return {"il_loss": il_loss, "il_loss_all_steps": self._denoising_loss(obs, chunk, generator).item()}
 
+    def start(self, n_envs: int) -> None:
+        """Forget the policy's own plans, which are those of evaluations."""
+        self.policy.start(n_envs)
+
+    def drop(self, ended: BoolArray) -> None:
+        """Forget those of episodes that ended."""
+        self.policy.drop(ended)
+
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """The base action and the mean residual."""
         return self.policy.exploit(obs, generator)
@@ -196,20 +202,19 @@ class BaseObserver:
 
     Args:
         policy: whose base plans.
-        n_envs: E.
         noise: of exploration, which begins anew with each episode as plans do; None where it does not last.
     """
 
-    def __init__(self, policy: ResidualPolicy, n_envs: int, noise: LastingNoise | None = None) -> None:
-        self.policy, self.n_envs, self.noise = policy, n_envs, noise
+    def __init__(self, policy: ResidualPolicy, noise: LastingNoise | None = None) -> None:
+        self.policy, self.noise = policy, noise
         self.n_extra = policy.action_dim
-        self.queue = policy.queue(n_envs)
+        self.queue = policy.queue()
 
-    def start(self) -> None:
+    def start(self, n_envs: int) -> None:
         """Forget all plans."""
-        self.queue.start(self.n_envs)
+        self.queue.start(n_envs)
         if self.noise is not None:
-            self.noise.start()
+            self.noise.start(n_envs)
 
     def drop(self, ended: BoolArray) -> None:
         """Forget the plans of episodes that ended."""
@@ -219,7 +224,7 @@ class BaseObserver:
 
     def see(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Observation and base action (E, Do + Da)."""
-        return torch.cat([obs, self.queue.pop(obs, self.policy.plan(generator))], dim=1)
+        return self.policy.see(obs, self.queue, generator)
 
     def foresee(self, obs: Tensor, wanted: BoolArray, generator: torch.Generator) -> Tensor:
         """Successor and the base action there: the next of the plan, or the first of a new one where it is used up."""
@@ -256,19 +261,11 @@ def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy, _: object =
     n_itr = -(-config.env_steps // (config.n_envs * config.n_steps))
     warmup_itr = algo.lr_warmup_itr
     correlation = algo.residual.noise_correlation
-    noise = LastingNoise(correlation, config.n_envs, policy.action_dim) if correlation else None
-    return PPO(
-        # The control takes no gradient step of its own.
-        config=algo if algo.train_residual else algo.model_copy(update={"epochs": 0}),
-        head=ResidualHead(policy, trains_base=config.separation == "network", noise=noise),
+    noise = LastingNoise(correlation, policy.action_dim) if correlation else None
+    return make_ppo(
+        config if algo.train_residual else without_steps(config),
+        ResidualHead(policy, trains_base=config.separation == "network", noise=noise),
         critic=_critic(algo, policy.in_dim),
-        n_envs=config.n_envs,
-        n_steps=config.n_steps,
-        seed=config.seed,
-        reset_seed=subseed(config.seed, "train_env"),
-        reset_each_itr=config.reset_each_itr,
-        observer=BaseObserver(policy, config.n_envs, noise),
-        watch=Watch(policy.normalizer, config.task),
         reward_scaler=RewardScaler(config.n_envs, gamma=0.0, clip=algo.reward_clip),
         stepping=Stepping(
             joint=True,

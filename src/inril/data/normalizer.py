@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from inril.types import FloatArray
+
 _EPS = 1e-6  # keeps constant dimensions finite
 
 
@@ -73,6 +75,14 @@ class Normalizer(nn.Module):
         """Map observations (..., Do) from raw units to about [-1, 1], within +-clip."""
         normalized = _normalize(obs, self.obs_min, self.obs_max)
         return normalized if self.clip is None else normalized.clamp(-self.clip, self.clip)
+
+    def from_env(self, obs: FloatArray) -> Tensor:
+        """Map raw observations (E, Do) of environments to what networks see, on their device."""
+        return self.normalize_obs(torch.from_numpy(obs).float().to(self.device))
+
+    def to_env(self, chunk: Tensor) -> FloatArray:
+        """Map normalised chunks (E, Ta, Da) to what environments execute."""
+        return self.denormalize_action(chunk).double().cpu().numpy()
 
     def reach(self, obs: Tensor) -> Tensor:
         """Return how far raw observations (E, Do) go: their largest normalised dimension (E,), unbounded."""

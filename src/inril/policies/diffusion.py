@@ -14,6 +14,7 @@ from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, UNetConfig
 from inril.data.normalizer import Normalizer
 from inril.device import randn
+from inril.policies.acting import Memoryless
 from inril.policies.ddim import sample_ddim
 from inril.policies.denoiser import Denoiser, MLPDenoiser
 from inril.policies.schedule import NoiseSchedule
@@ -33,8 +34,8 @@ def make_denoiser(config: DiffusionConfig, task: TaskSpec, horizon_steps: int) -
     return MLPDenoiser(config, config.network, task, horizon_steps)
 
 
-class DiffusionPolicy(nn.Module):
-    """Normaliser, noise schedule and denoiser: all that acting needs. It remembers nothing of an episode.
+class DiffusionPolicy(Memoryless, nn.Module):
+    """Normaliser, noise schedule and denoiser: all that acting needs.
 
     Args:
         config: sizes.
@@ -43,13 +44,12 @@ class DiffusionPolicy(nn.Module):
         ft_denoising_steps: K', last steps that a fine-tuned copy of the network takes; 0 before fine-tuning.
     """
 
-    memory = None
-
     def __init__(
         self, config: DiffusionConfig, task: TaskSpec, horizon_steps: int, ft_denoising_steps: int = 0
     ) -> None:
         super().__init__()
         self.chunk_shape = (horizon_steps, task.action_dim)
+        self.act_steps = horizon_steps
         self.normalizer = Normalizer(task.obs_dim, task.action_dim)
         self.schedule = NoiseSchedule(config.denoising_steps)
         self.ddim_steps = config.ddim_steps

@@ -41,11 +41,6 @@ class PolicySpec(Model):
     residual: ResidualConfig | None = later(None)
     ranker: RankerConfig | None = later(None)
 
-    @property
-    def act_steps(self) -> int:
-        """Ta of the environments that the policy acts in."""
-        return self.horizon_steps if self.residual is None else 1
-
     @model_validator(mode="after")
     def _check(self) -> PolicySpec:
         if isinstance(self.policy, DiffusionConfig):

@@ -11,13 +11,14 @@ from inril.config.base import TaskSpec
 from inril.config.policy import GaussianConfig
 from inril.data.normalizer import Normalizer
 from inril.device import randn
+from inril.policies.acting import Memoryless
 from inril.policies.mlp import MLP
 
 
-class GaussianPolicy(nn.Module):
+class GaussianPolicy(Memoryless, nn.Module):
     """Normaliser and network; the mean passes through tanh, the standard deviation does not depend on the state.
 
-    Pre-training leaves the standard deviation alone; PPO may learn it. The policy remembers nothing of an episode.
+    Pre-training leaves the standard deviation alone; PPO may learn it.
 
     Args:
         config: sizes and standard deviation.
@@ -25,11 +26,10 @@ class GaussianPolicy(nn.Module):
         horizon_steps: Tp, all of which are executed.
     """
 
-    memory = None
-
     def __init__(self, config: GaussianConfig, task: TaskSpec, horizon_steps: int) -> None:
         super().__init__()
         self.chunk_shape = (horizon_steps, task.action_dim)
+        self.act_steps = horizon_steps
         self.normalizer = Normalizer(task.obs_dim, task.action_dim)
         self.mlp = MLP(config.network, task.obs_dim, horizon_steps * task.action_dim)
         self.log_std = nn.Parameter(torch.full((task.action_dim,), math.log(config.std)), requires_grad=False)

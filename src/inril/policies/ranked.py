@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 from inril.config.policy import RankerConfig
 from inril.data.normalizer import Normalizer
+from inril.policies.acting import Memoryless
 from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 
 
-class RankedPolicy(nn.Module):
-    """What IDQL executes in evaluation: of M chunks the one with the highest value. It remembers nothing of an episode.
+class RankedPolicy(Memoryless, nn.Module):
+    """What IDQL executes in evaluation: of M chunks the one with the highest value.
 
     Args:
         base: proposes chunks.
@@ -20,12 +21,10 @@ class RankedPolicy(nn.Module):
         n_samples: M.
     """
 
-    memory = None
-
     def __init__(self, base: DiffusionPolicy, critic: Critics, n_samples: int) -> None:
         super().__init__()
         self.base, self.critic, self.n_samples = base, critic, n_samples
-        self.chunk_shape = base.chunk_shape
+        self.chunk_shape, self.act_steps = base.chunk_shape, base.act_steps
 
     @property
     def normalizer(self) -> Normalizer:

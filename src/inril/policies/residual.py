@@ -21,26 +21,25 @@ Plan = Callable[[Tensor], Tensor]
 
 
 class ChunkQueue:
-    """The base actions that each environment has still to execute.
+    """The base actions that each environment has still to execute: what is remembered of its episode.
 
     Args:
-        n_envs: E.
-        act_steps: Ta, executed steps of a base chunk.
+        plan_steps: Ta, executed steps of a base chunk.
         action_dim: Da.
     """
 
-    def __init__(self, n_envs: int, act_steps: int, action_dim: int) -> None:
-        self.act_steps, self.action_dim = act_steps, action_dim
-        self.start(n_envs)
+    def __init__(self, plan_steps: int, action_dim: int) -> None:
+        self.plan_steps, self.action_dim = plan_steps, action_dim
+        self.start(0)
 
     def start(self, n_envs: int) -> None:
         """Begin with empty queues."""
-        self._chunk = torch.zeros(n_envs, self.act_steps, self.action_dim)  # goes to where observations are
-        self._next = np.full(n_envs, self.act_steps)  # (E,) index of the next action; Ta where there is none
+        self._chunk = torch.zeros(n_envs, self.plan_steps, self.action_dim)  # goes to where observations are
+        self._next = np.full(n_envs, self.plan_steps)  # (E,) index of the next action; Ta where there is none
 
     def drop(self, ended: BoolArray) -> None:
         """Empty the queues of some environments, (E,)."""
-        self._next[ended] = self.act_steps
+        self._next[ended] = self.plan_steps
 
     def pop(self, obs: Tensor, plan: Plan) -> Tensor:
         """Take the next action (E, Da) out of each queue, an empty one being filled by a plan first.
@@ -51,7 +50,7 @@ class ChunkQueue:
         """
         assert len(obs) == len(self._next), "start() tells the number of environments"
         self._chunk = self._chunk.to(obs.device)
-        empty = np.flatnonzero(self._next == self.act_steps)
+        empty = np.flatnonzero(self._next == self.plan_steps)
         if len(empty):
             self._chunk[empty] = plan(obs[empty])
             self._next[empty] = 0
@@ -68,9 +67,9 @@ class ChunkQueue:
             plan: as in `pop`.
         """
         action = obs.new_zeros(len(obs), self.action_dim)
-        queued = np.flatnonzero(wanted & (self._next < self.act_steps))
+        queued = np.flatnonzero(wanted & (self._next < self.plan_steps))
         action[queued] = self._chunk[queued, self._next[queued]]
-        empty = np.flatnonzero(wanted & (self._next == self.act_steps))
+        empty = np.flatnonzero(wanted & (self._next == self.plan_steps))
         if len(empty):
             action[empty] = plan(obs[empty])[:, 0]
         return action
@@ -96,12 +95,14 @@ class ResidualPolicy(nn.Module):
         config: sizes, scale and noise of the residual, and how the base acts.
     """
 
+    act_steps = 1
+
     def __init__(self, base: DiffusionPolicy, config: ResidualConfig) -> None:
         super().__init__()
         self.base = base
         self.chunk_shape = base.chunk_shape
         horizon_steps, self.action_dim = base.chunk_shape
-        self.act_steps = config.act_steps or horizon_steps
+        self.plan_steps = config.act_steps or horizon_steps
         self.scale, self.std, self.ddim_steps = config.scale, math.exp(config.log_std), config.ddim_steps
         self.in_dim = len(base.normalizer.obs_min) + self.action_dim
         self.residual = MLP(config.network, self.in_dim, self.action_dim)
@@ -109,20 +110,32 @@ class ResidualPolicy(nn.Module):
         self.residual.layers[-1] = nn.Linear(config.network.widths[-1], self.action_dim, bias=False)
         nn.init.zeros_(next(self.residual.layers[-1].parameters()))
         self.residual.to(base.normalizer.device)
-        self.memory = self.queue(0)
+        self.plans = self.queue()
 
     @property
     def normalizer(self) -> Normalizer:
         """The base's."""
         return self.base.normalizer
 
-    def queue(self, n_envs: int) -> ChunkQueue:
-        """Return empty queues of base actions for so many environments."""
-        return ChunkQueue(n_envs, self.act_steps, self.action_dim)
+    def queue(self) -> ChunkQueue:
+        """Return queues of base actions, to be started."""
+        return ChunkQueue(self.plan_steps, self.action_dim)
+
+    def start(self, n_envs: int) -> None:
+        """Forget all plans; from now on there are so many environments."""
+        self.plans.start(n_envs)
+
+    def drop(self, ended: BoolArray) -> None:
+        """Forget the plans of episodes that ended, (E,)."""
+        self.plans.drop(ended)
 
     def plan(self, generator: torch.Generator) -> Plan:
         """Return the base as a function: the part of its chunks (B, Ta, Da) that is executed, without a gradient."""
-        return lambda obs: self.base.sample(obs, generator, self.ddim_steps)[:, : self.act_steps]
+        return lambda obs: self.base.sample(obs, generator, self.ddim_steps)[:, : self.plan_steps]
+
+    def see(self, obs: Tensor, plans: ChunkQueue, generator: torch.Generator) -> Tensor:
+        """Return [observation, base action] (E, Do + Da), the action taken out of plans, for observations (E, Do)."""
+        return torch.cat([obs, plans.pop(obs, self.plan(generator))], dim=1)
 
     def mean(self, seen: Tensor) -> Tensor:
         """Return the mean residual (B, Da), not scaled, for normalised [observation, base action] (B, Do + Da)."""
@@ -136,9 +149,9 @@ class ResidualPolicy(nn.Module):
     def exploit(self, obs: Tensor, generator: torch.Generator) -> Tensor:
         """Return the actions (E, 1, Da) without noise, normalised, for normalised observations (E, Do).
 
-        `memory` holds the plans of running episodes: it must be started, and told of episodes that end.
+        Plans are kept between steps: the policy must be started, and told of episodes that end.
         """
-        seen = torch.cat([obs, self.memory.pop(obs, self.plan(generator))], dim=1)
+        seen = self.see(obs, self.plans, generator)
         return self.corrected(seen, self.mean(seen))[:, None]
 
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:

@@ -29,8 +29,8 @@ from inril.config.shown import FilmSpec, Outcomes
 from inril.device import resolve
 from inril.envs.gymnasium_api import control_rate_hz
 from inril.errors import InputError
-from inril.evaluate import acting
 from inril.files import write_atomically
+from inril.policies.acting import PolicyActor
 from inril.policies.files import load_policy
 from inril.replay import Episode, Round, record
 from inril.report.levels import interval_text
@@ -95,10 +95,10 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
         if path is not None and path.suffix not in suffixes:
             raise InputError(path, expected=f"a file name ending in {' or '.join(suffixes)}", got=repr(path.suffix))
     _check_rendering()
-    actor, trained = load_policy(policy)
-    act, task = acting(actor.to(resolve(execution.device))), trained.task
+    trained, policy_spec = load_policy(policy)
+    actor, task = PolicyActor(trained.to(resolve(execution.device))), policy_spec.task
     hz = control_rate_hz(task.id)
-    play = partial(record, act, task, trained.act_steps, threads=execution.sim_threads, memory=actor.memory)
+    play = partial(record, actor, task, threads=execution.sim_threads)
     shown, durations = choose(spec, play, hz)
     names = OUTCOMES[task.metric]
     clips = [_clip(names[episode.succeeded], recorded, episode, spec.frames, hz) for recorded, episode in shown]

@@ -26,7 +26,8 @@ from typing import NamedTuple
 from inril.config.runs import FinetuneConfig, PretrainConfig
 from inril.errors import InputError
 from inril.metrics import COLUMNS
-from inril.project import AnyRun, Pretraining, Project, Run
+from inril.paths import AnyRun, Pretraining, Run
+from inril.plan import Plan
 from inril.settings import Layer, read_yaml, validate
 from inril.train.run_lock import holder_of
 
@@ -80,11 +81,11 @@ class _Folder(NamedTuple):
     note: str = ""
 
 
-def figure_status(project: Project, figure: str, results: Path) -> list[Row]:
+def figure_status(plan: Plan, figure: str, results: Path) -> list[Row]:
     """Look at every run of a figure.
 
     Args:
-        project: settings; the chosen budget's runs are looked at.
+        plan: of the budget whose runs are looked at.
         figure: name of the figure.
         results: folder that holds results/.
 
@@ -92,11 +93,11 @@ def figure_status(project: Project, figure: str, results: Path) -> list[Row]:
         InputError: there is no such figure.
     """
     rows = []
-    for run in project.runs(figure):
+    for run in plan.planned(figure):
         if isinstance(run, Pretraining):
-            rows.append(_pretraining_row(project, run, results))
+            rows.append(_pretraining_row(plan, run, results))
         else:
-            rows.append(_row(project, run, results)._replace(arm=project.arm_name(run.method, run.m)))
+            rows.append(_row(plan, run, results)._replace(arm=plan.project.arm_name(run.method, run.m)))
     return rows
 
 
@@ -112,12 +113,12 @@ def time_left(rows: Sequence[Row]) -> float | None:
     return max(sum(row.left for row in rows) / speed, *(row.eta_s or 0.0 for row in running))
 
 
-def _row(project: Project, run: Run, results: Path) -> Row:
-    config = project.finetune(*run)
-    folder = results / run.folder(project.budget_name)
+def _row(plan: Plan, run: Run, results: Path) -> Row:
+    config = plan.project.finetune(*run)
+    folder = results / run.folder(plan.budget)
     found = _look(folder)
     if found.state is State.WAITING:
-        return _before(project, run, config, results)
+        return _before(plan, run, config, results)
     steps = max((fact.env_steps for fact in found.facts), default=0)
     left = 0 if found.state is State.FINISHED else max(config.env_steps - steps, 0)
     speed = _finetune_speed(folder)
@@ -138,10 +139,10 @@ def _row(project: Project, run: Run, results: Path) -> Row:
     )
 
 
-def _before(project: Project, run: Run, config: FinetuneConfig, results: Path) -> Row:
+def _before(plan: Plan, run: Run, config: FinetuneConfig, results: Path) -> Row:
     """Look at the pre-training of a run that has not begun."""
     nothing = Row(run, State.WAITING, 0, config.env_steps, config.env_steps)
-    before = _pretraining_row(project, Pretraining(run.task, config.policy_name, run.seed), results)
+    before = _pretraining_row(plan, plan.start(run), results)
     if before.state in (State.WAITING, State.FINISHED):
         return nothing
     if before.state is not State.PRETRAINING:
@@ -149,10 +150,10 @@ def _before(project: Project, run: Run, config: FinetuneConfig, results: Path) -
     return before._replace(run=run, left=nothing.left)
 
 
-def _pretraining_row(project: Project, run: Pretraining, results: Path) -> Row:
+def _pretraining_row(plan: Plan, run: Pretraining, results: Path) -> Row:
     """Look at a pre-training; what is left of it is no environment steps."""
-    config = project.pretrain(*run)
-    folder = results / run.folder(project.budget_name)
+    config = plan.project.pretrain(*run)
+    folder = results / run.folder(plan.budget)
     found = _look(folder)
     steps, total = max((fact.itr for fact in found.facts), default=0), config.optim.max_steps
     note = "; ".join(filter(None, (found.note, _other_settings(folder, config))))

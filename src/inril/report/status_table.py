@@ -15,7 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from inril.project import AnyRun, Pretraining, Project
+from inril.paths import AnyRun, Pretraining
+from inril.plan import Plan
 from inril.report.status import Row, State, figure_status, time_left
 
 REFRESH_S = 5.0
@@ -31,7 +32,7 @@ _STYLES = {
 }
 
 
-def show(project: Project, figure: str, results: Path, watch: bool) -> None:
+def show(plan: Plan, figure: str, results: Path, watch: bool) -> None:
     """Print the table; with `watch` keep it up to date until all runs are finished or Ctrl-C is pressed.
 
     Raises:
@@ -40,8 +41,8 @@ def show(project: Project, figure: str, results: Path, watch: bool) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = _FILE_WIDTH
-    title = f"{figure}, budget {project.budget_name}"
-    rows = figure_status(project, figure, results)
+    title = f"{figure}, budget {plan.budget}"
+    rows = figure_status(plan, figure, results)
     if not watch:
         console.print(render(title, rows, console))
         return
@@ -49,7 +50,7 @@ def show(project: Project, figure: str, results: Path, watch: bool) -> None:
         live.update(render(title, rows, console), refresh=True)
         while any(row.state is not State.FINISHED for row in rows):
             time.sleep(REFRESH_S)
-            rows = figure_status(project, figure, results)
+            rows = figure_status(plan, figure, results)
             live.update(render(title, rows, console), refresh=True)
 
 

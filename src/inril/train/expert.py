@@ -20,6 +20,7 @@ from inril.envs import make_env
 from inril.envs.kernel import compiled
 from inril.errors import InputError
 from inril.evaluate import evaluate
+from inril.policies.acting import FunctionActor
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.policies.gaussian import GaussianPolicy
 from inril.policies.mlp import MLP
@@ -134,7 +135,6 @@ def run(cfg: ExpertConfig, task: TaskSpec, out: Path) -> None:
         n_envs=cfg.n_envs,
         n_steps=cfg.n_steps,
         seed=cfg.seed,
-        reset_seed=subseed(cfg.seed, "train_env"),
     )
     spec = PolicySpec(task=task, policy=policy_config, horizon_steps=1)
     env = make_env(task, cfg.n_envs, act_steps=1)
@@ -178,5 +178,5 @@ def _renormalize(algorithm: PPO, policy: GaussianPolicy, statistics: ObsStatisti
 def _demonstration_returns(policy: GaussianPolicy, task: TaskSpec, cfg: ExpertConfig, itr: int) -> FloatArray:
     expert = Expert(policy)
     rng = np.random.default_rng(subseed(cfg.seed, "eval_action", itr))
-    seed = subseed(cfg.seed, "eval", itr)
-    return evaluate(lambda obs, _: expert.act(obs, rng)[:, None], task, 1, cfg.eval.n_envs, seed).episode_return
+    actor = FunctionActor(lambda obs, _: expert.act(obs, rng)[:, None], act_steps=1)
+    return evaluate(actor, task, cfg.eval.n_envs, subseed(cfg.seed, "eval", itr)).episode_return

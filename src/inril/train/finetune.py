@@ -27,11 +27,12 @@ from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.envs import make_env
 from inril.errors import InputError
-from inril.evaluate import Act, Evaluation, evaluate
+from inril.evaluate import Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
 from inril.metrics import MetricsLog
 from inril.numerics import finetune_versions
 from inril.origin import origin_here
+from inril.policies.acting import Actor
 from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.seeding import subseed, torch_stream
 from inril.tensor_file import file_digest, pack
@@ -249,7 +250,7 @@ class Finetuning:
 
     def _log_evaluation(self) -> None:
         with self._clock("evaluate"):
-            result = self._evaluate("eval", self.cfg.eval.n_envs)
+            result = self._evaluate(self.algorithm, "eval", self.cfg.eval.n_envs)
         if self.cfg.report_best:
             self._remember_best(result.score(self.cfg.task.metric))
         values = {"return": result.episode_return.mean(), "episode_length": result.episode_length.mean()}
@@ -262,9 +263,9 @@ class Finetuning:
 
     def _log_choices(self, purpose: str, n_episodes: int) -> None:
         """Evaluate the other ways to act, in the same episodes."""
-        for name, act in self.algorithm.choices.items():
+        for name, actor in self.algorithm.choices.items():
             with self._clock("evaluate"):
-                result = self._evaluate(purpose, n_episodes, act)
+                result = self._evaluate(actor, purpose, n_episodes)
             values = {"return": result.episode_return.mean(), "success": result.success.mean()}
             self.diagnostics.add(self.itr, self.env_steps, f"{purpose}_{name}", values)
 
@@ -273,22 +274,13 @@ class Finetuning:
             state = {name: tensor.detach().clone() for name, tensor in self.algorithm.acting_state().items()}
             self.best = BestPolicy(score, self.itr, self.env_steps, state)
 
-    def _evaluate(self, purpose: str, n_episodes: int, act: Act | None = None) -> Evaluation:
+    def _evaluate(self, actor: Actor, purpose: str, n_episodes: int) -> Evaluation:
         seed = subseed(self.cfg.seed, purpose, self.itr)
-        algorithm, task = self.algorithm, self.cfg.task
-        return evaluate(
-            act or algorithm.act,
-            task,
-            algorithm.act_steps,
-            n_episodes,
-            seed,
-            threads=self.sim_threads,
-            memory=algorithm.memory,
-        )
+        return evaluate(actor, self.cfg.task, n_episodes, seed, threads=self.sim_threads)
 
     def _publish(self) -> None:
         with self._clock("report"):
-            report = self._evaluate("report", self.cfg.report_episodes)
+            report = self._evaluate(self.algorithm, "report", self.cfg.report_episodes)
         if self.cfg.eval.choices != "never":
             self._log_choices("report", self.cfg.report_episodes)
         self.folder.check()
@@ -312,7 +304,7 @@ class Finetuning:
         """Evaluate the policy that looked best on the way, on fresh episodes: its score was picked for being high."""
         self.algorithm.load_acting_state(best.state)
         with self._clock("report"):
-            report = self._evaluate("report_best", self.cfg.report_episodes)
+            report = self._evaluate(self.algorithm, "report_best", self.cfg.report_episodes)
         for episode in report.episodes(self.cfg.task.metric):
             self.metrics.add(best.itr, best.env_steps, "report_best", episode)
 

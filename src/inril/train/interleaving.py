@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from inril.algos.base import Algorithm
@@ -38,7 +40,8 @@ def make_interleaver(cfg: FinetuneConfig, algorithm: Algorithm, il_loss: Imitati
     if cfg.separation == "network":
         assert isinstance(algorithm, PPO)  # the settings allow no other algorithm
         # What the base has planned before a phase is planned anew by the base of after it.
-        phase = Phase(parameters, after=algorithm.observer.start, **cfg.il.network.model_dump())
+        replan = partial(algorithm.head.observer.start, algorithm.n_envs)
+        phase = Phase(parameters, after=replan, **cfg.il.network.model_dump())
     elif cfg.il.optimizer == "own":
         own_step = OwnStep(parameters, cfg.il.lr, projects=cfg.separation == "surgery")
     return Interleaver(

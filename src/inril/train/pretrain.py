@@ -17,10 +17,11 @@ from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.errors import InputError
-from inril.evaluate import Evaluation, acting, evaluate
+from inril.evaluate import Evaluation, evaluate
 from inril.metrics import MetricsLog
 from inril.numerics import pretrain_versions
 from inril.origin import origin_here
+from inril.policies.acting import PolicyActor
 from inril.policies.ema import update_ema
 from inril.policies.files import ChunkedPolicy, PolicySpec, save_policy
 from inril.seeding import subseed, torch_stream
@@ -185,8 +186,7 @@ class Cloning:
 
     def _evaluate(self, policy: ChunkedPolicy, purpose: str, n_episodes: int) -> Evaluation:
         seed = subseed(self.cfg.seed, purpose, self.step)
-        chunk, task = self.cfg.horizon_steps, self.cfg.task
-        return evaluate(acting(policy), task, chunk, n_episodes, seed, threads=self.sim_threads)
+        return evaluate(PolicyActor(policy), self.cfg.task, n_episodes, seed, threads=self.sim_threads)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resume needs."""

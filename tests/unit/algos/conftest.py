@@ -70,7 +70,7 @@ def make_dppo(make_head: Callable[..., DiffusionHead]) -> Callable[..., PPO]:
         torch.manual_seed(1)
         critic = MLP(SMALL, env.obs_dim, 1)
         regularizer = None if regularize is None else regularize(head)
-        ppo = PPO(config, head, critic, env.n_envs, n_steps, seed=0, reset_seed=0, regularizer=regularizer)
+        ppo = PPO(config, head, critic, env.n_envs, n_steps, seed=0, regularizer=regularizer)
         ppo.collect(env, 1)
         return ppo
 
@@ -86,7 +86,7 @@ def make_gaussian(task: TaskSpec) -> Callable[..., PPO]:
         policy = GaussianPolicy(GaussianConfig(network=network, std=0.1), task, horizon_steps=2)
         config = PPOConfig(std_range=(0.05, 0.2), **{**SHARED, **changed})
         critic = MLP(SMALL, env.obs_dim, 1)
-        ppo = PPO(config, GaussianHead(policy, config), critic, env.n_envs, n_steps, seed=0, reset_seed=0)
+        ppo = PPO(config, GaussianHead(policy, config), critic, env.n_envs, n_steps, seed=0)
         ppo.collect(env, 1)
         return ppo
 

@@ -330,11 +330,11 @@ def test_the_actor_takes_its_own_number_of_steps(make: Make, n_actor: int | None
 def test_ways_to_choose_are_told_apart(make: Make) -> None:
     idql = make()
     raw = np.random.default_rng(0).normal(size=(5, 2))
-    seen = idql.experience.normalized(raw)
+    seen = idql.policy.normalizer.from_env(raw)
     alone = idql.draw(idql.evaluation_chain, seen, torch_stream(0, "test"))
     expected = idql.policy.normalizer.denormalize_action(alone).double().numpy()
-    np.testing.assert_array_equal(idql.choices["actor"](raw, torch_stream(0, "test")), expected)
-    weighted = idql.choices["weighted"](raw, torch_stream(0, "test"))
+    np.testing.assert_array_equal(idql.choices["actor"].act(raw, torch_stream(0, "test")), expected)
+    weighted = idql.choices["weighted"].act(raw, torch_stream(0, "test"))
     again = idql.weighted(idql.evaluation_chain, seen, torch_stream(0, "test"))
     np.testing.assert_array_equal(weighted, idql.policy.normalizer.denormalize_action(again).double().numpy())
 

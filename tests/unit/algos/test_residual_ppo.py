@@ -14,7 +14,7 @@ from toy_env import ToyEnv
 
 from inril.algos.base import Info, Update
 from inril.algos.ppo import PPO
-from inril.algos.residual_ppo import BaseObserver, LastingNoise, ResidualHead, make_residual_ppo
+from inril.algos.residual_ppo import LastingNoise, ResidualHead, make_residual_ppo
 from inril.config.base import TaskSpec
 from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
@@ -165,8 +165,7 @@ def test_evaluation_starts_as_the_base(make: Make) -> None:
     base, obs = head_of(ppo).policy.base, np.linspace(-1, 1, 6).reshape(3, 2)
     normalized = base.normalizer.normalize_obs(torch.from_numpy(obs).float())
     expected = base.normalizer.denormalize_action(base.sample(normalized, stream(2), 3)).double().numpy()
-    assert ppo.memory is not None
-    ppo.memory.start(3)
+    ppo.start(3)
     generator = stream(2)
     for step in range(TP):
         np.testing.assert_array_equal(ppo.act(obs, generator)[:, 0], expected[:, step])
@@ -174,12 +173,11 @@ def test_evaluation_starts_as_the_base(make: Make) -> None:
 
 def test_evaluation_leaves_the_plans_of_the_rollout_alone(make: Make) -> None:
     ppo = make()
-    before = copy.deepcopy(ppo.observer.state_dict())
-    assert ppo.memory is not None
-    ppo.memory.start(3)
+    before = copy.deepcopy(ppo.head.observer.state_dict())
+    ppo.start(3)
     ppo.act(np.zeros((3, 2)), stream())
-    assert torch.equal(ppo.observer.state_dict()["chunk"], before["chunk"])
-    np.testing.assert_array_equal(ppo.observer.state_dict()["next"], before["next"])
+    assert torch.equal(ppo.head.observer.state_dict()["chunk"], before["chunk"])
+    np.testing.assert_array_equal(ppo.head.observer.state_dict()["next"], before["next"])
 
 
 def plan_of_observation(self: DiffusionPolicy, obs: Tensor, *args: Any) -> Tensor:
@@ -357,9 +355,9 @@ def test_probe_measures_the_base_alike_whatever_is_trained(make: Make) -> None:
 
 def test_a_phase_drops_what_the_old_base_has_planned(make: Make, configure: Configure) -> None:
     ppo = make(separation="network", m=2)
-    assert (ppo.observer.state_dict()["next"] < TP).any()
+    assert (ppo.head.observer.state_dict()["next"] < TP).any()
     imitate(ppo, network_phase(ppo, configure))
-    assert (ppo.observer.state_dict()["next"] == TP).all()
+    assert (ppo.head.observer.state_dict()["next"] == TP).all()
 
 
 @pytest.mark.parametrize("separation", ["none", "network"])
@@ -381,7 +379,7 @@ def test_resumed_algorithm_goes_on_bit_for_bit(make: Make, configure: Configure,
         imitate(ppo, phase)  # its optimiser has moments to keep
     ppo.collect(env, 2)
     run(ppo.updates(2))
-    assert (ppo.observer.state_dict()["next"] < TP).any()  # plans that a resume has to go on with
+    assert (ppo.head.observer.state_dict()["next"] < TP).any()  # plans that a resume has to go on with
     state = copy.deepcopy(unpack(*pack({"ppo": ppo.state_dict(), **({"phase": phase.state_dict()} if phase else {})})))
     other_env = copy.deepcopy(env)
     advance(ppo, phase, env, range(3, 5))
@@ -394,7 +392,7 @@ def test_resumed_algorithm_goes_on_bit_for_bit(make: Make, configure: Configure,
     advance(resumed, resumed_phase, other_env, range(3, 5))
     assert torch.equal(*(weights(head_of(x).policy) for x in (ppo, resumed)))
     assert torch.equal(*(weights(x.critic) for x in (ppo, resumed)))
-    assert torch.equal(*(x.observer.state_dict()["chunk"] for x in (ppo, resumed)))
+    assert torch.equal(*(x.head.observer.state_dict()["chunk"] for x in (ppo, resumed)))
 
 
 def test_acting_state_brings_back_base_and_residual(make: Make, configure: Configure) -> None:
@@ -403,8 +401,7 @@ def test_acting_state_brings_back_base_and_residual(make: Make, configure: Confi
     obs, state = np.zeros((3, 2)), {name: tensor.clone() for name, tensor in ppo.acting_state().items()}
 
     def act() -> np.ndarray:
-        assert ppo.memory is not None
-        ppo.memory.start(3)
+        ppo.start(3)
         return ppo.act(obs, stream(1))
 
     before = act()
@@ -468,16 +465,16 @@ def test_combinations_without_a_meaning_are_refused(
 
 def test_observer_plans_for_those_alone_whose_value_will_be_asked_for(make: Make) -> None:
     ppo = make()
-    assert isinstance(ppo.observer, BaseObserver)
-    ppo.observer.start()
-    seen = ppo.observer.foresee(torch.zeros(N_ENVS, 2), np.array([True, False, False, True]), stream())
+    ppo.head.observer.start(N_ENVS)
+    seen = ppo.head.observer.foresee(torch.zeros(N_ENVS, 2), np.array([True, False, False, True]), stream())
     assert seen.shape == (N_ENVS, 4)
     assert seen[[0, 3], 2:].abs().min() > 0
     assert not seen[1:3].any()
 
 
 def test_lasting_noise_has_its_correlation_and_unit_variance() -> None:
-    noise = LastingNoise(0.8, 4000, 2)
+    noise = LastingNoise(0.8, 2)
+    noise.start(4000)
     generator = torch.Generator().manual_seed(0)
     steps = torch.stack([noise.draw(torch.randn(4000, 2, generator=generator))[0] for _ in range(6)])
     torch.testing.assert_close(steps.var(dim=(1, 2)), torch.ones(6), atol=0.05, rtol=0)
@@ -487,14 +484,15 @@ def test_lasting_noise_has_its_correlation_and_unit_variance() -> None:
 
 
 def test_an_episode_begins_with_fresh_noise() -> None:
-    noise = LastingNoise(0.9, 2, 1)
+    noise = LastingNoise(0.9, 1)
+    noise.start(2)
     noise.draw(torch.full((2, 1), 3.0))
     noise.drop(np.array([True, False]))
     z, mean, std = noise.draw(torch.zeros(2, 1))
     assert (z[0].item(), mean[0].item(), std[0].item()) == (0.0, 0.0, 1.0)
     assert z[1].item() == pytest.approx(0.9 * 3)
     assert std[1].item() == pytest.approx((1 - 0.81) ** 0.5)
-    noise.start()
+    noise.start(2)
     assert noise.draw(torch.zeros(2, 1))[2].tolist() == [[1.0], [1.0]]
 
 
@@ -514,7 +512,7 @@ def test_lasting_noise_survives_a_resume(make: Make) -> None:
     ppo, resumed = (make(algo={"residual": {**ALGO["residual"], "noise_correlation": 0.7}}) for _ in range(2))
     noise = head_of(resumed).noise
     assert noise is not None
-    noise.start()  # has forgotten
+    noise.start(N_ENVS)  # has forgotten
     resumed.load_state_dict(copy.deepcopy(ppo.state_dict()))
     eps = torch.randn(N_ENVS, 2)
     draws = [head_of(one).noise.draw(eps)[0] for one in (ppo, resumed)]  # type: ignore[union-attr]

@@ -37,6 +37,16 @@ def test_formula(arrays: tuple[np.ndarray, np.ndarray]) -> None:
     )
 
 
+def test_environments_are_read_and_written_in_raw_float64(arrays: tuple[np.ndarray, np.ndarray]) -> None:
+    normalizer = Normalizer.fit(*arrays)
+    normalizer.clip = 0.5
+    obs, action = (torch.from_numpy(array[:6]) for array in arrays)
+    assert torch.equal(normalizer.from_env(obs.double().numpy()), normalizer.normalize_obs(obs))
+    chunk = normalizer.to_env(action)
+    assert chunk.dtype == np.float64
+    np.testing.assert_array_equal(chunk, normalizer.denormalize_action(action).numpy())
+
+
 @pytest.mark.parametrize("shape", [(), (5,), (2, 6), (2, 3, 4)])
 def test_round_trip_with_constant_dimensions(arrays: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...]) -> None:
     normalizer = Normalizer.fit(*arrays)

@@ -22,7 +22,9 @@ N_ENVS, ACT_STEPS = 4, 3
 
 @pytest.fixture
 def queue() -> ChunkQueue:
-    return ChunkQueue(N_ENVS, ACT_STEPS, 1)
+    queue = ChunkQueue(ACT_STEPS, 1)
+    queue.start(N_ENVS)
+    return queue
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ def test_peek_sees_what_pop_would_take_and_takes_nothing(queue: ChunkQueue) -> N
 def test_queues_come_back(queue: ChunkQueue) -> None:
     plan = Planner()
     queue.pop(observations(), plan)
-    other = ChunkQueue(N_ENVS, ACT_STEPS, 1)
+    other = ChunkQueue(ACT_STEPS, 1)
     state = queue.state_dict()
     other.load_state_dict({"chunk": state["chunk"], "next": torch.from_numpy(state["next"])})
     assert torch.equal(*(q.pop(observations(), plan) for q in (queue, other)))
@@ -119,7 +121,7 @@ def test_policy_starts_as_its_base(policy: ResidualPolicy) -> None:
     obs = torch.randn(5, 5, generator=stream(1))
     base = policy.base
     expected = base.normalizer.denormalize_action(base.sample(base.normalizer.normalize_obs(obs), stream(2), 3))
-    policy.memory.start(5)
+    policy.start(5)
     generator = stream(2)
     for step in range(2):
         action = policy.act(obs, generator)
@@ -130,7 +132,7 @@ def test_policy_starts_as_its_base(policy: ResidualPolicy) -> None:
 def test_action_is_base_plus_scaled_mean_residual(policy: ResidualPolicy) -> None:
     obs = torch.randn(5, 5, generator=stream(1))
     correct(policy)
-    policy.memory.start(5)
+    policy.start(5)
     planned = policy.base.sample(obs, stream(2), 3)[:, 0]
     hidden = torch.cat([obs, planned], dim=1).double().numpy()
     *biased, last = ([p.detach().double().numpy() for p in layer.parameters()] for layer in policy.residual.layers)
@@ -171,19 +173,19 @@ def test_policy_file_holds_base_and_residual(
     save_policy(tmp_path / "policy.safetensors", spec, policy.state_dict(), {})
     loaded, read = load_policy(tmp_path / "policy.safetensors", task)
     assert read == spec
-    assert read.act_steps == 1
     assert isinstance(loaded, ResidualPolicy)
+    assert loaded.act_steps == 1
     obs = torch.randn(4, 5, generator=stream(1))
     act: list[Callable[..., Tensor]] = [policy.act, loaded.act]
     for p in (policy, loaded):
-        p.memory.start(4)
+        p.start(4)
     assert torch.equal(*(f(obs, stream(2)) for f in act))
 
 
 def test_files_of_other_policies_name_no_residual(task: TaskSpec, diffusion_config: DiffusionConfig) -> None:
     spec = PolicySpec(task=task, policy=diffusion_config, horizon_steps=3)
     assert "residual" not in spec.model_dump(mode="json")
-    assert spec.act_steps == 3
+    assert spec.build().act_steps == 3
 
 
 def test_residual_network_must_be_plain() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -156,34 +155,6 @@ def test_command_films_a_policy(policy: Path, tmp_path: Path) -> None:
         assert animation.size == (480, 240)  # of both, or of successes where nothing failed
     low, high = first.getextrema()
     assert high - low > 100  # the robot stands before a checkered floor
-
-
-def test_films_are_of_runs_of_the_configuration() -> None:
-    films = {
-        "a": {"title": "A", "task": "hopper", "policy": "diffusion", "seed": 3},
-        "b": {"title": "B", "task": "hopper", "method": "dppo", "m": 10},
-        "c": {"title": "C", "task": "hopper", "method": "dppo"},
-        "d": {"title": "D", "task": "lift", "method": "dppo"},
-    }
-    project = Project(CONFIG, read_yaml(CONFIG / "config.yaml") | {"budget": "laptop", "films": films})
-    project.check()
-    assert [project.film_budget(name) for name in films] == ["laptop"] * 3 + ["workstation"]
-    assert [str(project.film_run(name).folder(project.film_budget(name))) for name in films] == [
-        "results/laptop/pretrain/hopper/diffusion/seed3",
-        "results/laptop/finetune/hopper/dppo/surgery/m10/seed0",
-        "results/laptop/finetune/hopper/dppo/none/minf/seed0",
-        "results/workstation/finetune/lift/dppo/none/minf/seed0",
-    ]
-    assert [project.film(name).subject for name in films] == [
-        "Budget: laptop, pre-trained policy diffusion, training seed 3",
-        "Budget: laptop, dppo, surgery, m = 10, training seed 0",
-        "Budget: laptop, dppo, RL only, training seed 0",
-        "Budget: workstation, dppo, RL only, training seed 0",
-    ]
-    assert json.loads(project.film("a").model_dump_json()) == {
-        "title": "A", "subject": project.film("a").subject, "seed": 3, "frames": 6, "outcomes": "both",
-        "examples": 1, "episodes": 50, "max_episodes": 200,
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
