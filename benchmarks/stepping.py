@@ -19,11 +19,10 @@ from numba import types
 
 from inril.envs.batched import BatchedSimulator
 from inril.envs.gym_locomotion import GymLocomotion
-from inril.envs.gym_rules import HALFCHEETAH, HOPPER, WALKER2D
+from inril.envs.gym_rules import GYM_TASKS
 from inril.envs.kernel import advance, compiled
 from inril.types import FloatArray, IntArray
 
-_TASKS = {task.task_id: task for task in (HOPPER, WALKER2D, HALFCHEETAH)}
 _N_CHUNKS = 25
 _SEED = 0
 _STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
@@ -69,7 +68,7 @@ def _action_chunks(env: BatchedSimulator) -> FloatArray:
 
 @lru_cache
 def _record(task_id: str, n_envs: int, act_steps: int) -> _Recording:
-    env = BatchedSimulator(GymLocomotion(_TASKS[task_id], n_envs), act_steps)
+    env = BatchedSimulator(GymLocomotion(GYM_TASKS[task_id], n_envs), act_steps)
     env.reset(_SEED)
     action_chunks = _action_chunks(env)
     physics, steps = [env.get_state()["physics"]], []
@@ -87,7 +86,7 @@ def _record(task_id: str, n_envs: int, act_steps: int) -> _Recording:
 def _bare_run(task_id: str, n_envs: int, act_steps: int) -> Callable[[], None]:
     """Make the function that replays the recorded run once, and check that it ends where the run ended."""
     recording = _record(task_id, n_envs, act_steps)
-    suite = GymLocomotion(_TASKS[task_id], n_envs)
+    suite = GymLocomotion(GYM_TASKS[task_id], n_envs)
     env = BatchedSimulator(suite, act_steps)
     env.reset(_SEED)
 
@@ -103,7 +102,7 @@ def _bare_run(task_id: str, n_envs: int, act_steps: int) -> Callable[[], None]:
 
 def _batched_run(task_id: str, n_envs: int, act_steps: int) -> Callable[[], None]:
     """Make the function that takes the same run through our environments, on one thread."""
-    env = BatchedSimulator(GymLocomotion(_TASKS[task_id], n_envs), act_steps)
+    env = BatchedSimulator(GymLocomotion(GYM_TASKS[task_id], n_envs), act_steps)
     action_chunks = _action_chunks(env)
 
     def run() -> None:

@@ -34,8 +34,8 @@ VERSIONS = {
 
 
 def versions(*parts: str) -> dict[str, int]:
-    """Return the versions of the named parts, for a rule's params."""
-    return {part: VERSIONS[part] for part in parts}
+    """Return the versions of the named parts, for a rule's params; a part without golden numbers is at its first."""
+    return {part: VERSIONS.get(part, 1) for part in parts}
 
 
 def demos_versions(suite: str, source: str) -> dict[str, int]:

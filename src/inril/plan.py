@@ -264,10 +264,14 @@ class Plan:
         return numerics.demos_versions(self.project.suite(task), source)
 
     def demonstrator(self, task: str, source: str) -> str | None:
-        """Return the hash of a demonstrator that comes with the code; scripted ones and downloads have none."""
-        if (self.project.suite(task), source) != ("gym", "generated"):
+        """Return the hash of a demonstrator that comes with the code; scripted ones and downloads have none.
+
+        Nor has one that is still missing: the job that needs it says how to train it.
+        """
+        path = _DEMONSTRATORS / f"{task}.safetensors"
+        if (self.project.suite(task), source) != ("gym", "generated") or not path.exists():
             return None
-        return _digest(_DEMONSTRATORS / f"{task}.safetensors")
+        return _digest(path)
 
     def expert(self, task: str) -> ExpertJob:
         """Return the training of a demonstrator."""

@@ -175,7 +175,8 @@ class Project:
 
     def expert(self, task: str) -> ExpertConfig:
         """Resolve the training of a task's demonstrator."""
-        return validate(ExpertConfig, self._layers(task, "expert"))
+        home = self._part(self._read("tasks", task), "expert")
+        return validate(ExpertConfig, self._layers(task, "expert"), home=home)
 
     def demo_source(self, task: str) -> DemoSource:
         """Return where a task's demonstrations come from: the chosen source if it has such tasks, else generated."""
@@ -186,7 +187,8 @@ class Project:
         source = source or self.demo_source(task)
         require(f"demonstrations of {task}", source, self._sources(task))
         chosen = Layer(self.config_dir / "config.yaml", {"source": source, **self._threads})
-        return validate(DemosConfig, [*self._about(task, "task"), *self._layers(task, "demos"), chosen])
+        layers = [*self._about(task, "task"), *self._layers(task, "demos"), chosen]
+        return validate(DemosConfig, layers, home=self._read("tasks", task))
 
     def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
         """Resolve the pre-training of one policy."""

@@ -165,7 +165,7 @@ def test_resolve_shows_policies_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["resolve", "hopper", "gaussian_chunk", "--config-dir", str(ROOT / "config")]) == 0
     assert re.search(r"policy\.std +0\.1 +policies/gaussian\.yaml\n", capsys.readouterr().out)
     assert cli.main(["resolve", "hopper", "unet", "--config-dir", str(ROOT / "config")]) == 1
-    assert "METHOD or POLICY: expected one of awr, " in capsys.readouterr().err
+    assert "METHOD or POLICY: expected one of " in capsys.readouterr().err
 
 
 def test_a_notebooks_backend_does_not_reach_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

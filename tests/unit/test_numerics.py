@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from inril.config.runs import FinetuneConfig
-from inril.numerics import VERSIONS, demos_versions, evaluation_versions, finetune_versions, pretrain_versions
+from inril.numerics import (
+    VERSIONS,
+    demos_versions,
+    evaluation_versions,
+    finetune_versions,
+    pretrain_versions,
+    versions,
+)
 from inril.project import Project
 from inril.settings import read_yaml
 
@@ -23,17 +30,21 @@ def test_furniture_alone_depends_on_its_simulator() -> None:
     physics = {"furniture": VERSIONS["furniture"]}
     for suite, task in {"gym": "hopper", "robomimic": "lift", "furniture": "peg_in_hole_low"}.items():
         expected = physics if suite == "furniture" else {}
-        for versions in (
+        for found in (
             demos_versions(suite, "generated"),
             evaluation_versions(suite),
             pretrain_versions(suite),
             finetune_versions(run(task, m=10)),
         ):
-            assert {name: value for name, value in versions.items() if name == "furniture"} == expected
+            assert {name: value for name, value in found.items() if name == "furniture"} == expected
 
 
 def test_downloaded_demonstrations_depend_on_no_simulator() -> None:
     assert demos_versions("furniture", "robomimic") == {"demos": VERSIONS["demos"]}
+
+
+def test_a_part_without_golden_numbers_is_at_its_first_version() -> None:
+    assert versions("idql", "a new algorithm") == {"idql": VERSIONS["idql"], "a new algorithm": 1}
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,11 @@ def test_a_demonstrator_that_comes_with_the_code_has_a_hash() -> None:
     assert plan().demonstrator("hopper", "d4rl") is plan().demonstrator("lift", "generated") is None
 
 
+def test_a_demonstrator_that_is_missing_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inril.plan._DEMONSTRATORS", tmp_path)
+    assert plan().demonstrator("hopper", "generated") is None
+
+
 def test_films_are_of_runs_of_the_configuration() -> None:
     filmed = plan("laptop", films=FILMS)
     filmed.project.check()

@@ -44,15 +44,20 @@ class Evaluated(NamedTuple):
     target: Tensor
 
 
-def advantage_weights(advantage: Tensor, factor: float, max_weight: float) -> Tensor:
-    """Weight of each sample, min(exp(factor x normalised advantage), max_weight).
+def exponential_weights(advantage: Tensor, factor: float, max_weight: float) -> Tensor:
+    """Weight of each sample (B,), min(exp(factor x advantage), max_weight).
 
     Args:
-        advantage: (B,) of a minibatch, over which it is normalised.
-        factor: beta.
+        advantage: (B,)
+        factor: of the advantage: the inverse of a temperature.
         max_weight: bound.
     """
-    return (factor * normalize_advantage(advantage)).exp().clamp(max=max_weight)
+    return (factor * advantage).exp().clamp(max=max_weight)
+
+
+def advantage_weights(advantage: Tensor, factor: float, max_weight: float) -> Tensor:
+    """Return `exponential_weights` of the advantage (B,), normalised over its minibatch; factor is beta."""
+    return exponential_weights(normalize_advantage(advantage), factor, max_weight)
 
 
 class AWR(OffPolicy):

@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info, Update
+from inril.algos.base import Update
 from inril.algos.experience import Experience, make_experience
 from inril.algos.off_policy import OffPolicy
 from inril.config.algos import DIPOConfig
@@ -25,7 +25,6 @@ from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.ema import update_ema
 from inril.seeding import subseed
-from inril.train.replay import Transitions
 
 
 class DIPO(OffPolicy):
@@ -66,7 +65,7 @@ class DIPO(OffPolicy):
         replay, size = self.experience.replay, self.config.batch_size
         for _ in range(self.n_updates):
             batch = replay.sample(batches, size)
-            yield self.networks.update("critic", partial(self._critic_backward, batch, critic_noise))
+            yield self.networks.update("critic", partial(self.q_backward, self.q, self.q_target, batch, critic_noise))
             position = replay.positions(batches, size)
             batch = replay[position]
             improved = self._improved(batch.obs, batch.chunk)
@@ -75,16 +74,6 @@ class DIPO(OffPolicy):
                 yield self.networks.update("actor", partial(self.actor_backward, batch.obs, improved, actor_noise))
             update_ema(self.q_target, self.q, 1 - self.config.target_rate)
             update_ema(self.actor_target, self.actor, 1 - self.config.target_rate)
-
-    def _critic_backward(self, batch: Transitions, generator: torch.Generator) -> Info:
-        """Towards r + gamma min Q'(s', a'), with a' from the target actor's chain, exploration noise included."""
-        with torch.no_grad():
-            next_chunk = self.explore(batch.next_obs, generator)
-            next_value = self.q_target.smaller(batch.next_obs, next_chunk)
-            target = batch.reward + self.config.gamma * (1 - batch.terminated) * next_value
-        loss = self.q.loss(batch.obs, batch.chunk, target)
-        loss.backward()
-        return {"critic_loss": loss.item(), "target_value": target.mean().item()}
 
     def _improved(self, obs: Tensor, chunk: Tensor) -> Tensor:
         """Climb the smaller of the two values by a few Adam steps on the chunks themselves, within [-1, 1]."""

@@ -16,9 +16,11 @@ from inril.config.algos import OffPolicyBase
 from inril.envs.base import BatchedEnv
 from inril.policies.acting import Actor, FunctionActor, Memoryless
 from inril.policies.chain_sampler import ChainSampler
+from inril.policies.critics import Critics
 from inril.policies.denoiser import Denoiser
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise, evaluation_std, training_std
 from inril.seeding import torch_stream
+from inril.train.replay import Transitions
 from inril.types import FloatArray
 
 
@@ -113,6 +115,23 @@ class OffPolicy(Memoryless, ABC):
         Batches have a stream of their own, so that runs that differ in what is learnt from them draw the same ones.
         """
         return torch_stream(self.seed, purpose, itr)
+
+    def q_backward(self, q: Critics, q_target: Critics, batch: Transitions, generator: torch.Generator) -> Info:
+        """Gradient of critics of chunks towards r + gamma min Q'(s', a'), for an `Update`.
+
+        Args:
+            q: critics that learn.
+            q_target: Q', which they bootstrap from.
+            batch: transitions (B, ...).
+            generator: of a', drawn from the acting denoiser's chain, exploration noise included.
+        """
+        with torch.no_grad():
+            next_chunk = self.explore(batch.next_obs, generator)
+            next_value = q_target.smaller(batch.next_obs, next_chunk)
+            target = batch.reward + self.config.gamma * (1 - batch.terminated) * next_value
+        loss = q.loss(batch.obs, batch.chunk, target)
+        loss.backward()
+        return {"critic_loss": loss.item(), "target_value": target.mean().item()}
 
     def actor_loss(
         self, obs: Tensor, chunk: Tensor, generator: torch.Generator, weight: Tensor | None = None

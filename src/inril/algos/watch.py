@@ -8,6 +8,7 @@ import torch
 from inril.algos.base import Info
 from inril.config.base import TaskSpec
 from inril.data.normalizer import Normalizer
+from inril.envs.gym_rules import GYM_TASKS
 from inril.types import FloatArray, IntArray
 
 RANGE = 3.0  # normalised observations beyond it count as out of range, bounded or not
@@ -64,7 +65,7 @@ class Watch:
 def position_dims(task: TaskSpec) -> IntArray:
     """Return the dimensions of an observation that are positions: of objects, or of a locomotion task's robot."""
     if task.suite == "gym":
-        return np.arange(task.obs_dim // 2)  # coordinates come before velocities
+        return np.arange(GYM_TASKS[task.id].n_positions(task.obs_dim))  # coordinates come before velocities
     if task.suite == "furniture":
         n_parts = (task.obs_dim - _ROBOT) // _POSE - 1
         return np.concatenate([_ROBOT + _POSE * i + np.arange(_POSITION) for i in range(n_parts)])

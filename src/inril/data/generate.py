@@ -10,10 +10,9 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-import inril.envs
 from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, Float32Array, mean_return, write_demos
-from inril.envs import BatchedEnv
+from inril.envs import BatchedEnv, make_env
 from inril.errors import InputError
 from inril.seeding import stream
 from inril.types import FloatArray
@@ -49,7 +48,7 @@ def generate(cfg: DemosConfig, expert: Expert, out: Path, sim_threads: int = 1) 
     """
     assert cfg.n_steps is not None
     torch.set_num_threads(cfg.torch_threads)
-    env = inril.envs.make(cfg.task.id, cfg.n_envs, 1, sim_threads, cfg.task.max_episode_steps)
+    env = make_env(cfg.task, cfg.n_envs, 1, sim_threads)
     try:
         episodes = roll_out(env, expert, cfg.n_steps, cfg.seed)[: cfg.max_episodes]
     finally:

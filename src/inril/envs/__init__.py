@@ -12,7 +12,7 @@ from inril.envs.batched import BatchedSimulator, Suite
 from inril.envs.furniture.suite import Furniture
 from inril.envs.furniture.tasks import FURNITURE_TASKS
 from inril.envs.gym_locomotion import GymLocomotion
-from inril.envs.gym_rules import HALFCHEETAH, HOPPER, WALKER2D
+from inril.envs.gym_rules import GYM_TASKS
 from inril.envs.gymnasium_api import register_gymnasium
 from inril.envs.robomimic import FastRobomimic
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
@@ -31,7 +31,7 @@ def _batched(
 
 
 TASKS: dict[str, MakeEnvs] = {
-    **{task.task_id: partial(_batched, partial(GymLocomotion, task)) for task in (HOPPER, WALKER2D, HALFCHEETAH)},
+    **{task_id: partial(_batched, partial(GymLocomotion, task)) for task_id, task in GYM_TASKS.items()},
     **{task_id: partial(_batched, partial(FastRobomimic, task)) for task_id, task in ROBOMIMIC_TASKS.items()},
     **{task_id: partial(_batched, partial(Furniture, task)) for task_id, task in FURNITURE_TASKS.items()},
 }
@@ -74,8 +74,18 @@ def make(
 
 
 def make_env(task: TaskSpec, n_envs: int, act_steps: int, threads: int = 1) -> BatchedEnv:
-    """Make the environments of a task as its settings describe it; arguments as in `make`."""
-    return make(task.id, n_envs, act_steps, threads, task.max_episode_steps)
+    """Make the environments of a task as its settings describe it; arguments as in `make`.
+
+    Raises:
+        InputError: as in `make`, or the settings name other dimensions than the simulator has.
+    """
+    env = make(task.id, n_envs, act_steps, threads, task.max_episode_steps)
+    for name in ("obs_dim", "action_dim"):
+        has, said = getattr(env, name), getattr(task, name)
+        if has != said:
+            env.close()
+            raise InputError(f"task {task.id}", field=name, expected=f"{has}, as its simulator has", got=str(said))
+    return env
 
 
 register_gymnasium()

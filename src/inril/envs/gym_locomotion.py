@@ -1,4 +1,4 @@
-"""Hopper, Walker2D and HalfCheetah with the dynamics and rewards of gymnasium's v4 environments, in compiled loops.
+"""Locomotion tasks with the dynamics and rewards of gymnasium's v4 environments, in compiled loops.
 
 Equal to gymnasium bit for bit (tested), at the speed of MuJoCo itself. Gym defines no success: it is always False.
 """
@@ -37,7 +37,7 @@ class GymLocomotion:
         self.task_id = task.task_id
         asset = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / task.asset
         self.model = mujoco.MjModel.from_xml_path(str(asset))
-        self.obs_dim = self.model.nq - 1 + self.model.nv
+        self.obs_dim = self.model.nq - task.rules.hidden_positions + self.model.nv
         self.action_dim = self.model.nu
         self.data = [mujoco.MjData(self.model) for _ in range(n_envs)]
         self.simulators = simulator_table([self.model] * n_envs, self.data)

@@ -1,5 +1,7 @@
 """Observation, reward, termination and start of gymnasium's v4 locomotion tasks, as data and one compiled loop.
 
+A task that these rules describe is one entry of `GYM_TASKS` (docs/extending.md).
+
 Source: gymnasium/envs/mujoco/{hopper,walker2d,half_cheetah}_v4.py; every sum is taken in the order of that code, so
 that results are equal to the last bit.
 """
@@ -27,6 +29,7 @@ class LocomotionRules(NamedTuple):
         healthy_angle_rad: range of the torso's pitch.
         healthy_state: magnitude that positions from the pitch on and all velocities must stay below.
         max_obs_velocity: magnitude at which observed velocities are clipped.
+        hidden_positions: coordinates, from the forward one on, that are not observed.
     """
 
     frame_skip: int
@@ -36,26 +39,39 @@ class LocomotionRules(NamedTuple):
     healthy_angle_rad: tuple[float, float] = (-np.inf, np.inf)
     healthy_state: float = np.inf
     max_obs_velocity: float = np.inf
+    hidden_positions: int = 1
 
 
 @dataclass(frozen=True)
 class LocomotionTask:
-    """One robot: its id, gymnasium's model file, the rules, and how episodes start.
+    """One robot: gymnasium's model file, the rules, and how episodes start.
 
     Attributes:
+        task_id: as in config, paths and figures.
+        name: in the id under which it is registered with gymnasium, inril/<name>-v0.
+        asset: model file in gymnasium's folder of assets.
+        rules: of every step.
+        control_rate_hz: environment steps per second of simulated time.
         reset_noise_scale: half width of the uniform noise on positions; scale of the noise on velocities.
         normal_velocity_noise: whether the noise on velocities is normal (else uniform, like that on positions).
     """
 
     task_id: str
+    name: str
     asset: str
     rules: LocomotionRules
+    control_rate_hz: int
     reset_noise_scale: float
     normal_velocity_noise: bool = False
+
+    def n_positions(self, obs_dim: int) -> int:
+        """Return how many coordinates an observation (Do,) begins with; velocities, the hidden ones' too, follow."""
+        return (obs_dim - self.rules.hidden_positions) // 2
 
 
 HOPPER = LocomotionTask(
     "hopper",
+    "Hopper",
     "hopper.xml",
     LocomotionRules(
         frame_skip=4,
@@ -66,10 +82,12 @@ HOPPER = LocomotionTask(
         healthy_state=100.0,
         max_obs_velocity=10.0,
     ),
+    control_rate_hz=125,
     reset_noise_scale=5e-3,
 )
 WALKER2D = LocomotionTask(
     "walker2d",
+    "Walker2D",
     "walker2d.xml",
     LocomotionRules(
         frame_skip=4,
@@ -79,25 +97,29 @@ WALKER2D = LocomotionTask(
         healthy_angle_rad=(-1.0, 1.0),
         max_obs_velocity=10.0,
     ),
+    control_rate_hz=125,
     reset_noise_scale=5e-3,
 )
 HALFCHEETAH = LocomotionTask(
     "halfcheetah",
+    "HalfCheetah",
     "half_cheetah.xml",
     LocomotionRules(frame_skip=5, ctrl_cost_weight=0.1),
+    control_rate_hz=20,
     reset_noise_scale=0.1,
     normal_velocity_noise=True,
 )
+GYM_TASKS = {task.task_id: task for task in (HOPPER, WALKER2D, HALFCHEETAH)}
 
 
 @compiled
 def _observe(simulator: Simulator, rules: LocomotionRules, obs: FloatArray) -> None:
-    """Write positions without the forward one, then clipped velocities, into obs (Do,)."""
+    """Write positions without the hidden ones, then clipped velocities, into obs (Do,)."""
     qpos = float_view(simulator.qpos, simulator.nq)
     qvel = float_view(simulator.qvel, simulator.nv)
-    n_positions = qpos.size - 1
+    n_positions = qpos.size - rules.hidden_positions
     for i in range(n_positions):
-        obs[i] = qpos[i + 1]
+        obs[i] = qpos[i + rules.hidden_positions]
     for i in range(qvel.size):
         obs[n_positions + i] = min(max(qvel[i], -rules.max_obs_velocity), rules.max_obs_velocity)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 import inril.envs
 from inril.envs.furniture.tasks import FURNITURE_TASKS
+from inril.envs.gym_rules import GYM_TASKS
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 
 _NO_TIME_LIMIT = int(np.iinfo(np.int64).max)
@@ -22,9 +23,7 @@ class _Registration(NamedTuple):
 
 
 _REGISTERED = {
-    "inril/Hopper-v0": _Registration("hopper", 125),
-    "inril/Walker2D-v0": _Registration("walker2d", 125),
-    "inril/HalfCheetah-v0": _Registration("halfcheetah", 20),
+    **{f"inril/{task.name}-v0": _Registration(task_id, task.control_rate_hz) for task_id, task in GYM_TASKS.items()},
     **{
         f"inril/{task_id.capitalize()}-v0": _Registration(task_id, 20, task.max_episode_steps)
         for task_id, task in ROBOMIMIC_TASKS.items()

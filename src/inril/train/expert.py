@@ -16,7 +16,7 @@ from inril.algos.ppo_gaussian import GaussianHead
 from inril.config.base import TaskSpec
 from inril.config.policy import GaussianConfig
 from inril.config.runs import ExpertConfig
-from inril.envs import make
+from inril.envs import make_env
 from inril.envs.kernel import compiled
 from inril.errors import InputError
 from inril.evaluate import evaluate
@@ -87,7 +87,8 @@ def load_expert(task: TaskSpec) -> Expert:
     folder = resources.files("inril.data") / "experts"
     path = Path(str(folder)) / f"{task.id}.safetensors"
     if not path.is_file():
-        raise InputError(path, expected="a shipped demonstrator", got="none for this task")
+        hint = f"Put one there: snakemake --cores 1 results/<budget>/experts/{task.id}.safetensors trains it"
+        raise InputError(path, expected="a shipped demonstrator", got="none for this task", hint=hint)
     policy, _ = load_policy(path, task)
     assert isinstance(policy, GaussianPolicy)
     return Expert(policy)
@@ -136,7 +137,7 @@ def run(cfg: ExpertConfig, task: TaskSpec, out: Path) -> None:
         seed=cfg.seed,
     )
     spec = PolicySpec(task=task, policy=policy_config, horizon_steps=1)
-    env = make(task.id, cfg.n_envs, act_steps=1, max_episode_steps=task.max_episode_steps)
+    env = make_env(task, cfg.n_envs, act_steps=1)
     statistics = ObsStatistics(task.obs_dim)
     best_distance, env_steps, itr = float("inf"), 0, 0
     while env_steps < cfg.env_steps and best_distance > cfg.tolerance:

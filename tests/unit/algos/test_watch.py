@@ -59,5 +59,5 @@ def test_where_positions_stand() -> None:
     assert position_dims(LIFT).tolist() == [2, 3, 4]
     furniture = LIFT.model_copy(update={"suite": "furniture", "obs_dim": 16 + 7 * 3, "obs_keys": {}})
     assert position_dims(furniture).tolist() == [16, 17, 18, 23, 24, 25]
-    gym = LIFT.model_copy(update={"suite": "gym", "obs_dim": 11, "obs_keys": {}})
+    gym = LIFT.model_copy(update={"id": "hopper", "suite": "gym", "obs_dim": 11, "obs_keys": {}})
     assert position_dims(gym).tolist() == [0, 1, 2, 3, 4]

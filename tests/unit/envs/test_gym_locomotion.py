@@ -15,6 +15,10 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TimeLimit
 
 from inril import envs
+from inril.config.base import TaskSpec
+from inril.envs.gym_locomotion import GymLocomotion
+from inril.envs.gym_rules import GYM_TASKS
+from inril.envs.gymnasium_api import control_rate_hz
 from inril.errors import InputError
 from inril.seeding import stream
 from inril.types import ChunkStep, FloatArray
@@ -264,8 +268,24 @@ def test_bad_states_name_the_array() -> None:
         envs.make("hopper", 2, 2).set_state(state)
 
 
+def test_settings_with_other_dimensions_are_refused() -> None:
+    hopper = TaskSpec(
+        id="hopper", title="Hopper", suite="gym", obs_dim=12, action_dim=3, max_episode_steps=9, metric="return"
+    )
+    with pytest.raises(InputError, match="task hopper: obs_dim: expected 11, as its simulator has, got 12"):
+        envs.make_env(hopper, 1, 1)
+
+
+@pytest.mark.parametrize("task_id", GYM_TASKS)
+def test_what_a_task_says_of_its_model_is_so(task_id: str) -> None:
+    task = GYM_TASKS[task_id]
+    suite = GymLocomotion(task, 1)
+    assert control_rate_hz(task_id) == pytest.approx(1 / (suite.model.opt.timestep * task.rules.frame_skip))
+    assert task.n_positions(suite.obs_dim) == suite.model.nq - task.rules.hidden_positions
+
+
 def test_bad_constructions() -> None:
-    with pytest.raises(InputError, match=r"expected one of hopper, walker2d, halfcheetah, lift, .*, got 'ant'"):
+    with pytest.raises(InputError, match=r"expected one of hopper, walker2d, .*, lift, .*, got 'ant'"):
         envs.make("ant", 1, 1)
     with pytest.raises(InputError, match="act_steps: expected at least 1, got 0"):
         envs.make("hopper", 1, 0)
