@@ -28,18 +28,18 @@ from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 class OptimConfig(Model):
     """AdamW with warm-up and cosine decay over gradient steps."""
 
-    batch_size: PositiveInt
-    lr: PositiveFloat
+    batch_size: PositiveInt = Field(description="chunks of one gradient step")
+    lr: PositiveFloat = Field(description="learning rate after the warm-up")
     lr_min: PositiveFloat = Field(description="start of the warm-up and end of the decay")
-    warmup_steps: NonNegativeInt
-    weight_decay: float = Field(1e-6, ge=0)
+    warmup_steps: NonNegativeInt = Field(description="gradient steps of the linear warm-up")
+    weight_decay: float = Field(1e-6, ge=0, description="of AdamW")
     max_steps: PositiveInt = Field(description="cap on gradient steps, and length of the decay")
 
 
 class EmaConfig(Model):
     """Exponential moving average of the weights."""
 
-    decay: Fraction = 0.995
+    decay: Fraction = Field(0.995, description="share of the average that an update keeps")
     every: PositiveInt = Field(10, description="gradient steps between updates")
     start_step: NonNegativeInt = Field(description="until then the average is reset to the current weights")
 
@@ -65,15 +65,15 @@ class EvalConfig(Model):
 class HoldoutConfig(Model):
     """Split of the demonstrations by episode."""
 
-    fraction: Fraction = 0.1
-    min_episodes: PositiveInt = 5
+    fraction: Fraction = Field(0.1, description="share of the episodes that is held out")
+    min_episodes: PositiveInt = Field(5, description="that are held out at least")
 
 
 class DemosConfig(Model):
     """Demonstrations of one task."""
 
-    task: TaskSpec
-    source: DemoSource
+    task: TaskSpec = Field(description="that is demonstrated")
+    source: DemoSource = Field(description="who made them: shipped demonstrators, or the data set to download")
     n_steps: PositiveInt | None = later(
         None, description="generated, gym: environment steps to roll out, whole episodes"
     )
@@ -110,14 +110,14 @@ class DemosConfig(Model):
 class PretrainConfig(Model):
     """Behaviour cloning of one policy."""
 
-    task: TaskSpec
+    task: TaskSpec = Field(description="whose demonstrations are cloned")
     policy_name: PolicyName
-    policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind")
+    policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind", description="what is trained")
     horizon_steps: PositiveInt = Field(description="Tp = Ta, length of a chunk")
-    optim: OptimConfig
-    ema: EmaConfig
-    plateau: PlateauConfig
-    holdout: HoldoutConfig = HoldoutConfig()
+    optim: OptimConfig = Field(description="AdamW, its rate and its batches")
+    ema: EmaConfig = Field(description="moving average of the weights")
+    plateau: PlateauConfig = Field(description="when the held-out loss no longer falls")
+    holdout: HoldoutConfig = Field(HoldoutConfig(), description="demonstrations that are kept from learning")
     use_ema: bool = Field(description="whether fine-tuning starts from the averaged weights")
     clip: PositiveFloat | None = later(None, description="bound on normalised observations")
     range_floor: NonNegativeFloat | None = later(
@@ -125,7 +125,7 @@ class PretrainConfig(Model):
     )
     select_episodes: PositiveInt = Field(description="episodes on which each candidate checkpoint is scored")
     report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
-    seed: NonNegativeInt
+    seed: NonNegativeInt = Field(description="of weights, minibatches, noise and evaluations")
     torch_threads: TorchThreads = 1
 
     @model_validator(mode="after")
@@ -141,20 +141,20 @@ class ExpertConfig(Model):
     target_return: PositiveFloat = Field(description="mean return of the wanted demonstrations")
     tolerance: Fraction = Field(0.05, description="relative distance from the target that ends the training")
     env_steps: PositiveInt = Field(description="budget of environment steps")
-    n_envs: PositiveInt
+    n_envs: PositiveInt = Field(description="E, environments side by side")
     n_steps: PositiveInt = Field(description="S, steps per environment and iteration")
-    network: NetworkConfig
+    network: NetworkConfig = Field(description="of the policy's mean; plain, with tanh")
     initial_std: PositiveFloat = Field(0.5, description="standard deviation of the fresh policy")
-    ppo: PPOConfig
-    eval: EvalConfig
-    seed: NonNegativeInt = 0
+    ppo: PPOConfig = Field(description="how the policy learns")
+    eval: EvalConfig = Field(description="that is compared with the target")
+    seed: NonNegativeInt = Field(0, description="of weights, environments, minibatches and noise")
 
 
 class ExpertJob(Model):
     """One demonstrator to train: the task and how."""
 
-    task: TaskSpec
-    expert: ExpertConfig
+    task: TaskSpec = Field(description="to demonstrate")
+    expert: ExpertConfig = Field(description="how the demonstrator is trained")
 
 
 class PhaseConfig(Model):
@@ -162,9 +162,9 @@ class PhaseConfig(Model):
 
     n_steps: PositiveInt = Field(100, description="gradient steps of one phase")
     lr: PositiveFloat = Field(5e-5, description="of an AdamW that keeps its moments from phase to phase")
-    weight_decay: float = Field(1e-6, ge=0)
+    weight_decay: float = Field(1e-6, ge=0, description="of that AdamW")
     batch_size: PositiveInt = Field(1024, description="chunks of one gradient step")
-    max_grad_norm: PositiveFloat | None = 1.0
+    max_grad_norm: PositiveFloat | None = Field(1.0, description="bound on a gradient's norm; null does not clip")
 
 
 class IlConfig(Model):
@@ -200,21 +200,23 @@ class IlConfig(Model):
 class FinetuneConfig(Model):
     """One fine-tuning run: (task, method, separation, m, seed) and all of its numbers."""
 
-    task: TaskSpec
+    task: TaskSpec = Field(description="to fine-tune on")
     method: Method
-    separation: Separation
-    m: M
-    seed: NonNegativeInt
+    separation: Separation = Field(description="how imitation and reinforcement are kept apart")
+    m: M = Field(description="reinforcement updates per imitation update; inf is RL only")
+    seed: NonNegativeInt = Field(description="of fresh weights, environments, minibatches, noise and evaluations")
     policy_name: PolicyName
     clip: PositiveFloat | None = later(None, description="bound on normalised observations, for every network")
     env_steps: PositiveInt = Field(description="executed environment steps to reach")
-    n_envs: PositiveInt = Field(description="E")
+    n_envs: PositiveInt = Field(description="E, environments side by side")
     n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
     reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
-    algo: AnyAlgoConfig
-    il: IlConfig
-    eval: EvalConfig
-    holdout: HoldoutConfig = HoldoutConfig()
+    algo: AnyAlgoConfig = Field(description="how reinforcement learns")
+    il: IlConfig = Field(description="how imitation is interleaved")
+    eval: EvalConfig = Field(description="on the way")
+    holdout: HoldoutConfig = Field(
+        HoldoutConfig(), description="demonstrations that imitation does not see, the same as in pre-training"
+    )
     report_episodes: PositiveInt = Field(description="fresh episodes on which the final policy is evaluated")
     report_best: bool = later(
         False, description="also keep the policy that did best in evaluations on the way; report it on fresh episodes"
