@@ -222,6 +222,10 @@ def _schemas(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
         (args.out / name).write_text(text)
+    if args.readme is not None:
+        from inril.config.reference import Page
+
+        args.readme.write_text(Page(args.readme.read_text()).written())
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -355,8 +359,9 @@ def _add_project(commands: Commands) -> None:
     )
     pull.add_argument("targets", nargs="*", help="stages or paths of published results; default: everything")
 
-    schemas = _command(commands, "schemas", _schemas, "write the JSON schemas of all settings")
+    schemas = _command(commands, "schemas", _schemas, "write the JSON schemas of all settings, and their tables")
     _path(schemas, "--out", "folder to write")
+    schemas.add_argument("--readme", type=Path, help="page whose tables are written anew")
 
     resolve = _command(commands, "resolve", _resolve, "print a job's settings and the file that each value comes from")
     resolve.add_argument("task")

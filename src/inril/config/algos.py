@@ -73,18 +73,18 @@ class ClipSchedule(Model):
 
 
 class PPOBase(AlgoConfig):
-    """What Gaussian and diffusion PPO share."""
+    """What PPO on Gaussian, diffusion and residual policies shares."""
 
-    gamma: Fraction = Field(description="discount per chunk")
+    gamma: Fraction = Field(description="discount per chunk (residual PPO, demonstrators: per step)")
     gae_lambda: Fraction = Field(description="lambda of generalised advantage estimation")
     actor_lr: PositiveFloat = Field(description="learning rate of the actor")
     critic_lr: PositiveFloat = Field(description="learning rate of the critic")
     minibatch: PositiveInt = Field(description="samples of one gradient step (DPPO: chunk x denoising step pairs)")
     microbatch: PositiveInt = Field(2000, description="rows evaluated at a time: bounds memory, same gradient")
     epochs: PositiveInt = Field(description="passes over the samples of an iteration")
-    clip_coef: ClipSchedule = Field(description="epsilon of the clipped surrogate, on the ratio of probabilities")
+    clip_coef: ClipSchedule = Field(description="epsilon of the clipped surrogate")
     vf_coef: PositiveFloat = Field(description="weight of the value loss")
-    ent_coef: float = Field(0.0, ge=0, description="weight of the entropy bonus")
+    ent_coef: float = Field(0.0, ge=0, description="weight of the entropy bonus (Gaussian PPO)")
     target_kl: PositiveFloat | None = Field(description="stops an iteration's updates; null never")
     max_grad_norm: PositiveFloat | None = Field(None, description="bound on a gradient's norm; null does not clip")
     norm_adv: bool = Field(True, description="whether advantages are normalised over each minibatch")

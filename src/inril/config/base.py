@@ -54,7 +54,9 @@ AggregatorName = Literal[
     "torchjd.UPGrad",
 ]
 # A setting, never a machine's core count: results must not depend on `--cores`.
-TorchThreads = Annotated[PositiveInt, Field(description="threads of torch in one process")]
+TorchThreads = Annotated[
+    PositiveInt, Field(description="of torch in one process; a setting, since results must not depend on the machine")
+]
 MetricName = Annotated[str, Field(pattern=r"^\w+/\w+$")]
 
 

@@ -24,12 +24,16 @@ class RootConfig(Model):
     demo_source: DemoSource = Field(
         "generated", description="of demonstrations: shipped demonstrators, or a download for the tasks that it has"
     )
-    seeds: tuple[NonNegativeInt, ...] | None = Field(None, description="of runs; null takes the budget's")
+    seeds: tuple[NonNegativeInt, ...] | None = Field(
+        None, description="each has a pre-trained policy of its own; null takes the budget's"
+    )
     m_values: tuple[M, ...] | None = Field(None, description="arms; inf is RL only; null takes the budget's")
-    runs: Literal["all", "complete"] = Field("all", description="complete: figures of the runs that are there")
+    runs: Literal["all", "complete"] = Field(
+        "all", description="complete: figures and tables of the runs that are there, marked so"
+    )
     torch_threads: TorchThreads = 1
     execution: Execution = Field(Execution(), description="on what jobs compute; a change runs nothing again")
-    figures: dict[str, FigureConfig] = Field(description="by name; results/<name>.pdf")
-    comparisons: dict[str, ComparisonConfig] = Field({}, description="tables of methods or policies, by name")
-    films: dict[str, FilmConfig] = Field({}, description="of single policies, by name")
+    figures: dict[str, FigureConfig] = Field(description="drawn as results/<name>.pdf")
+    comparisons: dict[str, ComparisonConfig] = Field({}, description="tables of several methods or policies")
+    films: dict[str, FilmConfig] = Field({}, description="of single policies")
     plot: PlotConfig = Field(PlotConfig(), description="how figures look")

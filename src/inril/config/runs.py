@@ -58,7 +58,8 @@ class EvalConfig(Model):
     every: PositiveInt = Field(10, description="iterations between evaluations")
     n_envs: PositiveInt = Field(20, description="environments of one evaluation, one episode each")
     choices: Literal["never", "report", "always"] = later(
-        "never", description="IDQL: when the other ways to choose among proposals are evaluated too"
+        "never",
+        description="IDQL: when its other ways to choose are evaluated too, for diagnostics.csv; report: at the end",
     )
 
 
@@ -84,7 +85,7 @@ class DemosConfig(Model):
     sha256: str | None = Field(
         None, description="downloads: checksum; null records the first download's, checked from then on"
     )
-    max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
+    max_episodes: PositiveInt | None = Field(None, description="keep only so many episodes, the first ones")
     n_demos: PositiveInt | None = later(None, description="scripted experts: successful episodes to keep")
     level: NonNegativeFloat | None = later(
         None, description="scripted experts: 0 has machines demonstrate, 1 humans; above, it exaggerates"
@@ -121,7 +122,8 @@ class PretrainConfig(Model):
     use_ema: bool = Field(description="whether fine-tuning starts from the averaged weights")
     clip: PositiveFloat | None = later(None, description="bound on normalised observations")
     range_floor: NonNegativeFloat | None = later(
-        None, description="least range that an observation's dimension is scaled by; constant ones get 2"
+        None,
+        description="least range that an observation's dimension is scaled by (constant ones: 2); null: its own range",
     )
     select_episodes: PositiveInt = Field(description="episodes on which each candidate checkpoint is scored")
     report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
@@ -172,14 +174,18 @@ class IlConfig(Model):
 
     unit: Literal["grad_step", "iteration"] = Field(description="what m counts")
     phase: Literal["last", "first"] = Field("last", description="where in a cycle of m the imitation falls")
-    batch_size: PositiveInt = Field(4096, description="chunk x denoising step pairs of one imitation gradient")
+    batch_size: PositiveInt = Field(
+        4096, description="chunk x denoising step pairs of one imitation gradient; of few it is mostly noise"
+    )
     aggregator: AggregatorName = Field("upgrad", description="in closed form, or of TorchJD by its name there")
     scale: PositiveFloat = Field(0.5, description="s in s (pi(g_R) + pi(g_I)): 0.5 is UPGrad, 1 is PCGrad")
     balance: Literal["raw", "norm"] = later(
         "raw", description="norm: the longer of the two gradients is cut to the other's length before they are joined"
     )
     optimizer: Literal["shared", "own"] = later(
-        "shared", description="own: imitation takes a step of its own after every m-th, in place of a joint one"
+        "shared",
+        description="own: imitation takes a step of its own after every m-th, in place of a joint one; "
+        "surgery then projects its gradient against that of the step before",
     )
     lr: PositiveFloat = later(1.0e-5, description="of imitation's own optimizer")
     granularity: Literal["network", "layer"] = Field("network", description="what is projected as one vector")
@@ -209,7 +215,7 @@ class FinetuneConfig(Model):
     clip: PositiveFloat | None = later(None, description="bound on normalised observations, for every network")
     env_steps: PositiveInt = Field(description="executed environment steps to reach")
     n_envs: PositiveInt = Field(description="E, environments side by side")
-    n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
+    n_steps: PositiveInt = Field(description="S, chunks (residual PPO: steps) per environment and iteration")
     reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
     algo: AnyAlgoConfig = Field(description="how reinforcement learns")
     il: IlConfig = Field(description="how imitation is interleaved")

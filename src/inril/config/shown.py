@@ -40,7 +40,7 @@ class Control(Model):
 class PanelRuns(Model):
     """Which runs belong to a panel."""
 
-    label: str = Field(description="letter above the panel, its own in the figure")
+    label: str = Field(description="letter above the panel; no two are the same")
     task: str = Field(description="file in config/tasks, without .yaml")
     method: Method
     separation: Separation = Field(description="separation of the arms with finite m")
@@ -86,13 +86,14 @@ class TableSpec(Model):
 class FigureConfig(Model):
     """What a figure shows."""
 
-    panels: tuple[PanelConfig, ...] = Field(min_length=1, description="from left to right")
+    panels: tuple[PanelConfig, ...] = Field(min_length=1, description="in reading order")
     metrics: tuple[MetricName, ...] = Field(min_length=1, description="from top to bottom of a panel, split/metric")
     m_values: tuple[M, ...] | None = Field(None, description="arms of this figure; null takes the chosen ones")
     columns: PositiveInt = Field(3, description="panels side by side; more go below")
     paper_m: tuple[PositiveInt, ...] = Field((), description="m of the paper's figure; panels name those they lack")
     kind: Literal["curves", "frontier"] = later(
-        "curves", description="frontier: one point per arm, the first of two metrics against the second, at the end"
+        "curves",
+        description="frontier: a point per arm, one of two metrics against the other over the last tenth of the steps",
     )
     il_level: bool = later(False, description="whether a line marks the level of imitation alone, before fine-tuning")
 
@@ -162,7 +163,9 @@ class ComparisonTask(Model):
     """A task in a comparison."""
 
     task: str = Field(description="file in config/tasks, without .yaml")
-    paper: tuple[float | None, ...] = Field(description="the paper's numbers, column by column; null where it has none")
+    paper: tuple[float | None, ...] = Field(
+        description="its numbers, column by column, success as a share; null where it has none"
+    )
 
 
 class ComparisonConfig(Model):
