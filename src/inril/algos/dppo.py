@@ -22,7 +22,6 @@ from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time
 from inril.config.algos import DPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, SplitDemos
-from inril.errors import InputError
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import (
     Chain,
@@ -151,23 +150,10 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos
         config: resolved settings of the run.
         policy: pre-trained diffusion policy.
         demos: what a BC loss on demonstrations imitates.
-
-    Raises:
-        InputError: more steps are to be fine-tuned than the policy has.
     """
     assert isinstance(config.algo, DPPOConfig)
-    if config.algo.ft_denoising_steps > policy.schedule.denoising_steps:
-        raise InputError(
-            "algo",
-            field="ft_denoising_steps",
-            expected=f"at most the pre-trained policy's {policy.schedule.denoising_steps} denoising steps",
-            got=str(config.algo.ft_denoising_steps),
-        )
     head = DiffusionHead(policy, config.algo)
-    regularizer = _bc_loss(config, config.algo, head, demos.train)
-    if not config.algo.train_actor:  # the control takes no gradient step of its own
-        config = config.model_copy(update={"algo": config.algo.model_copy(update={"epochs": 0})})
-    return make_ppo(config, head, regularizer)
+    return make_ppo(config, head, _bc_loss(config, config.algo, head, demos.train))
 
 
 def _bc_loss(config: FinetuneConfig, algo: DPPOConfig, head: DiffusionHead, demos: ChunkDataset) -> Regularizer | None:

@@ -24,7 +24,6 @@ from inril.algos.watch import Watch
 from inril.config.algos import ResidualPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.device import randn
-from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.policies.residual import ResidualPolicy, gaussian_logprob, init_hidden_layers
@@ -243,13 +242,9 @@ def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy, _: object =
     Args:
         config: resolved settings of the run.
         base: pre-trained diffusion policy; trained in place where imitation trains it.
-
-    Raises:
-        InputError: the base cannot act as the settings say.
     """
     algo = config.algo
     assert isinstance(algo, ResidualPPOConfig)
-    _check_base(algo, base)
     torch.manual_seed(subseed(config.seed, "init"))
     policy = ResidualPolicy(base, algo.residual)
     # Each step of each environment is one environment step, so the number of iterations is known.
@@ -258,8 +253,7 @@ def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy, _: object =
     correlation = algo.residual.noise_correlation
     noise = LastingNoise(correlation, config.n_envs, policy.action_dim) if correlation else None
     return PPO(
-        # The control takes no gradient step of its own.
-        config=algo if algo.train_residual else algo.model_copy(update={"epochs": 0}),
+        config=algo,
         head=ResidualHead(policy, trains_base=config.separation == "network", noise=noise),
         critic=_critic(algo, policy.in_dim),
         n_envs=config.n_envs,
@@ -287,13 +281,3 @@ def _critic(algo: ResidualPPOConfig, in_dim: int) -> MLP:
     nn.init.orthogonal_(weight, gain=0.25)
     nn.init.constant_(bias, 0.25)
     return critic
-
-
-def _check_base(algo: ResidualPPOConfig, base: DiffusionPolicy) -> None:
-    limits = {"act_steps": (base.chunk_shape[0], "steps of its chunks")}
-    limits["ddim_steps"] = (base.schedule.denoising_steps, "denoising steps")
-    for name, (limit, what) in limits.items():
-        value = getattr(algo.residual, name)
-        if value is not None and value > limit:
-            expected = f"at most the pre-trained policy's {limit} {what}"
-            raise InputError("algo", field=f"residual.{name}", expected=expected, got=str(value))

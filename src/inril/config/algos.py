@@ -47,6 +47,11 @@ class AlgoConfig(Model):
         """
         return []
 
+    def exceeded(self, denoising_steps: int, horizon_steps: int) -> Limit | None:
+        """Return the first of the `limits` that a setting is beyond, None if all are kept."""
+        limits = self.limits(denoising_steps, horizon_steps)
+        return next((limit for limit in limits if limit.value > limit.most), None)
+
 
 class Limit(NamedTuple):
     """A bound on a setting that another one sets.
@@ -62,6 +67,11 @@ class Limit(NamedTuple):
     value: int
     most: int
     what: str
+
+    @property
+    def expected(self) -> str:
+        """What a message about it asks for."""
+        return f"at most the {self.most} {self.what}"
 
 
 class ClipSchedule(Model):
