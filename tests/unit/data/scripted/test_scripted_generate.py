@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from robomimic_reader import read_with_robomimic
 
 import inril.data.scripted.generate as scripted
 from inril.config.runs import DemosConfig
@@ -23,7 +23,6 @@ from inril.data.scripted.operator import GROUPS
 from inril.data.scripted.store import AttemptStore, Job
 from inril.data.scripted.workers import Runner
 from inril.errors import InputError
-from inril.thirdparty import sequence_dataset
 
 LiftDemos = Callable[..., DemosConfig]
 RECIPE = Recipe("lift", 1.0, 0, 400)
@@ -182,8 +181,7 @@ def test_processes_change_nothing_and_others_open_the_file(tmp_path: Path, lift_
     with h5py.File(tmp_path / "one.hdf5") as file:
         assert all(file[f"data/demo_{i}/rewards"][-1] == 1 for i in range(5))  # successes only
         assert len(file["data/demo_0/states"]) == file["data/demo_0"].attrs["num_samples"]
-    pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
-    sequences: Any = sequence_dataset(tmp_path / "one.hdf5", seq_length=4, filter_key="okay")
+    sequences = read_with_robomimic(tmp_path / "one.hdf5", filter_key="okay")
     assert len(sequences) == demo_returns(tmp_path / "one.hdf5").lengths[[1, 4]].sum()
     assert sequences[0]["actions"].shape == (4, 7)
     assert sequences[0]["obs"]["object"].shape == (4, 10)
