@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     os.environ["MPLBACKEND"] = "agg"  # a job draws into files, also where a notebook started it
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=_StandardError())
     logging.getLogger("inril").setLevel(logging.INFO)  # libraries have much to say below a warning
     try:
         args.command(args)
@@ -68,6 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+class _StandardError:
+    """Standard error of the moment a line is written: a progress bar stands in for it, to keep lines off itself."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def read_config(model: type[ModelT], text: str) -> ModelT:

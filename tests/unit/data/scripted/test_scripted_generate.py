@@ -89,16 +89,17 @@ def test_first_successes_of_each_group_in_turns(tmp_path: Path, lift_demos: Lift
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_statistics_are_recorded_and_printed(
-    tmp_path: Path, lift_demos: LiftDemos, fakes: Fakes, capsys: pytest.CaptureFixture[str]
+def test_statistics_are_recorded_and_logged(
+    tmp_path: Path, lift_demos: LiftDemos, fakes: Fakes, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "inril")
     generate_scripted(lift_demos(n_demos=7, seed=3), tmp_path / "demos.hdf5")
     provenance = read_provenance(tmp_path / "demos.hdf5")
     assert provenance["source"] == "generated"
     assert (provenance["seed"], provenance["level"], provenance["max_demo_steps"]) == (3, 1.0, 400)
     assert (provenance["better_attempts"], provenance["better_successes"]) == (5, 3)
     assert provenance["better_mean_steps"] == 12
-    assert "better: 3 of 5 attempts succeeded" in capsys.readouterr().err
+    assert "better: 3 of 5 attempts succeeded" in caplog.messages
 
 
 def test_few_demonstrations_leave_a_group_out(tmp_path: Path, lift_demos: LiftDemos, fakes: Fakes) -> None:
@@ -162,11 +163,11 @@ def test_attempts_of_other_settings_are_thrown_away(tmp_path: Path) -> None:
 
 
 def test_collecting_goes_on_until_each_group_has_enough(tmp_path: Path) -> None:
-    from rich.progress import Progress
-
+    advanced: list[int] = []
     run = Fakes(lambda job: job.number < 3)
-    with Progress(disable=True) as progress:
-        attempts = collect({"better": 2, "worse": 1}, AttemptStore(tmp_path / "demos.hdf5", RECIPE), run, progress)
+    store = AttemptStore(tmp_path / "demos.hdf5", RECIPE)
+    attempts = collect({"better": 2, "worse": 1}, store, run, advanced.append)
+    assert sum(advanced) == 3
     assert [attempt.episode is None for attempt in attempts["better"]] == [True] * 3 + [False] * 2
     assert [attempt.episode is None for attempt in attempts["worse"]] == [True] * 3 + [False]
 
