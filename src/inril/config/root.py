@@ -22,7 +22,8 @@ class RootConfig(Model):
 
     budget: str = Field(DEFAULT_BUDGET, description="file in config/budgets, without .yaml: how much is computed")
     demo_source: DemoSource = Field(
-        "generated", description="of demonstrations: shipped demonstrators, or a download for the tasks that it has"
+        "generated",
+        description="generated: by shipped demonstrators; the others are downloads, for the tasks that they have",
     )
     seeds: tuple[NonNegativeInt, ...] | None = Field(
         None, description="each has a pre-trained policy of its own; null takes the budget's"

@@ -164,7 +164,7 @@ class ComparisonTask(Model):
 
     task: str = Field(description="file in config/tasks, without .yaml")
     paper: tuple[float | None, ...] = Field(
-        description="its numbers, column by column, success as a share; null where it has none"
+        description="the paper's numbers, column by column (success as a share); null where it has none"
     )
 
 
