@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     os.environ["MPLBACKEND"] = "agg"  # a job draws into files, also where a notebook started it
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=_StandardError())
     logging.getLogger("inril").setLevel(logging.INFO)  # libraries have much to say below a warning
     try:
         args.command(args)
@@ -69,6 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+class _StandardError:
+    """Standard error of the moment a line is written: a progress bar stands in for it, to keep lines off itself."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def read_config(model: type[ModelT], text: str) -> ModelT:
@@ -224,6 +234,10 @@ def _schemas(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
         (args.out / name).write_text(text)
+    if args.readme is not None:
+        from inril.config.reference import Page
+
+        args.readme.write_text(Page(args.readme.read_text()).written())
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -358,8 +372,9 @@ def _add_project(commands: Commands) -> None:
     )
     pull.add_argument("targets", nargs="*", help="stages or paths of published results; default: everything")
 
-    schemas = _command(commands, "schemas", _schemas, "write the JSON schemas of all settings")
+    schemas = _command(commands, "schemas", _schemas, "write the JSON schemas of all settings, and their tables")
     _path(schemas, "--out", "folder to write")
+    schemas.add_argument("--readme", type=Path, help="page whose tables are written anew")
 
     resolve = _command(commands, "resolve", _resolve, "print a job's settings and the file that each value comes from")
     resolve.add_argument("task")

@@ -290,10 +290,10 @@ class Project:
         start = self.pretrain(config.task.id, config.policy_name, config.seed)
         if not isinstance(start.policy, DiffusionConfig):
             return
-        for field, value, most, what in config.algo.limits(start.policy.denoising_steps, start.horizon_steps):
-            if value > most:
-                where = f"finetune.{config.method}.algo.{field}"
-                raise InputError(self.budget.path, field=where, expected=f"at most the {most} {what}", got=str(value))
+        limit = config.algo.exceeded(start.policy.denoising_steps, start.horizon_steps)
+        if limit is not None:
+            field = f"finetune.{config.method}.algo.{limit.field}"
+            raise InputError(self.budget.path, field=field, expected=limit.expected, got=str(limit.value))
 
     def _axes(self, parts: Sequence[Layer]) -> Axes:
         chosen = {name: value for name in Axes.model_fields if (value := getattr(self.root, name)) is not None}

@@ -1,4 +1,4 @@
-"""The two libraries that name public demonstrations, D4RL and robomimic, behind three functions.
+"""The two libraries that name public demonstrations, D4RL and robomimic, behind two functions.
 
 Both are installed without their own requirements (see requirements.in), and only those parts of them are touched that
 need neither mujoco_py nor torchvision. They are imported on first use: each takes up to a second.
@@ -10,17 +10,10 @@ import io
 import os
 import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import redirect_stderr
+from typing import Any
 
-import h5py
-
-from inril.data.hdf5 import open_hdf5
 from inril.errors import InputError
-
-if TYPE_CHECKING:
-    from torch.utils.data import Dataset
 
 _D4RL_SUFFIX = "-medium-v2"
 
@@ -70,58 +63,6 @@ def robomimic_url(task_id: str, quality: str) -> str:
     if quality not in urls[task_id]:
         raise _unknown(f"robomimic: {task_id}", "quality", quality, urls[task_id])
     return urls[task_id][quality]
-
-
-def sequence_dataset(
-    path: Path, *, seq_length: int = 1, frame_stack: int = 1, filter_key: str | None = None
-) -> Dataset[dict[str, Any]]:
-    """Open a demonstration file with robomimic's own reader: the proof that a file fits its layout.
-
-    robomimic keeps the kinds of observations in a global table; this call replaces it by those of this file.
-
-    Args:
-        path: HDF5 file in robomimic's layout.
-        seq_length: steps per item, padded at an episode's end.
-        frame_stack: observations per item before the first step, padded at an episode's start.
-        filter_key: name under `mask/` of the demonstrations to use; None takes all.
-
-    Raises:
-        InputError: the file is missing or not HDF5, or has no demonstrations or no such filter key.
-    """
-    with open_hdf5(path) as file:
-        obs_keys = _obs_keys(file, path)
-        masks = sorted(file.get("mask", {}))
-        if filter_key is not None and filter_key not in masks:
-            raise _unknown(str(path), "mask", filter_key, masks)
-
-    from robomimic.utils import obs_utils
-    from robomimic.utils.dataset import SequenceDataset
-
-    with redirect_stdout(io.StringIO()):  # it prints the table
-        obs_utils.initialize_obs_utils_with_obs_specs({"obs": {"low_dim": obs_keys}})
-    dataset: Dataset[dict[str, Any]] = SequenceDataset(
-        hdf5_path=str(path),
-        obs_keys=obs_keys,
-        dataset_keys=("actions", "rewards", "dones"),
-        seq_length=seq_length,
-        frame_stack=frame_stack,
-        filter_by_attribute=filter_key,
-        load_next_obs=False,
-        hdf5_use_swmr=False,  # with it, no ordinary reader of this process could open the file beside it
-    )
-    return dataset
-
-
-def _obs_keys(file: h5py.File, path: Path) -> list[str]:
-    """Names of the observations of a file's first demonstration; all have the same."""
-    demos = file.get("data")
-    if not isinstance(demos, h5py.Group) or not len(demos):
-        raise InputError(path, field="data", expected="demonstrations", got="none")
-    name = next(iter(demos))
-    obs = demos[name].get("obs")
-    if not isinstance(obs, h5py.Group):
-        raise InputError(path, field=f"data/{name}/obs", expected="a group of observations", got="nothing there")
-    return sorted(obs)
 
 
 def _unknown(where: str, field: str, got: str, choices: Sequence[str] | dict[str, Any]) -> InputError:

@@ -208,7 +208,7 @@ def test_aggregator_whose_package_is_missing(refuse: Refuse, inputs: tiny.Inputs
 
 def test_more_fine_tuned_steps_than_the_policy_has(refuse: Refuse, inputs: tiny.Inputs, out: Path) -> None:
     error = refuse(*fine_tuning(inputs, out, settings(algo={"ft_denoising_steps": 7})))
-    assert "ft_denoising_steps: expected at most the pre-trained policy's 6 denoising steps, got 7" in error
+    assert "algo: ft_denoising_steps: expected at most the 6 denoising steps of the pre-trained policy, got 7" in error
 
 
 # --- demonstrations

@@ -42,7 +42,7 @@ def finetune(config: str, out: Path) -> int:
 
 def test_schemas_are_in_sync_with_the_models() -> None:
     on_disk = {path.name: path.read_text() for path in (ROOT / "workflow" / "schemas").iterdir()}
-    assert on_disk == cli.schemas(), "run: inril schemas --out workflow/schemas"
+    assert on_disk == cli.schemas(), "run: inril schemas --out workflow/schemas --readme config/README.md"
 
 
 def test_schemas_accept_what_the_configuration_resolves_to(settings: str) -> None:

@@ -18,11 +18,10 @@ from torch import Tensor
 from inril.algos.actor import PlainHead, Sample
 from inril.algos.base import Info
 from inril.algos.bc_loss import DemoLoss, TeacherLoss
-from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time, without_steps
+from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time
 from inril.config.algos import DPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, SplitDemos
-from inril.errors import InputError
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import (
     Chain,
@@ -149,21 +148,10 @@ def make_dppo(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos
         config: resolved settings of the run.
         policy: pre-trained diffusion policy.
         demos: what a BC loss on demonstrations imitates.
-
-    Raises:
-        InputError: more steps are to be fine-tuned than the policy has.
     """
     assert isinstance(config.algo, DPPOConfig)
-    if config.algo.ft_denoising_steps > policy.schedule.denoising_steps:
-        raise InputError(
-            "algo",
-            field="ft_denoising_steps",
-            expected=f"at most the pre-trained policy's {policy.schedule.denoising_steps} denoising steps",
-            got=str(config.algo.ft_denoising_steps),
-        )
     head = DiffusionHead(policy, config.algo)
-    regularizer = _bc_loss(config, config.algo, head, demos.train)
-    return make_ppo(config if config.algo.train_actor else without_steps(config), head, regularizer=regularizer)
+    return make_ppo(config, head, regularizer=_bc_loss(config, config.algo, head, demos.train))
 
 
 def _bc_loss(config: FinetuneConfig, algo: DPPOConfig, head: DiffusionHead, demos: ChunkDataset) -> Regularizer | None:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import cast
 
 from inril.algos.base import Algorithm
-from inril.config.algos import KINDS
+from inril.config.algos import KINDS, AlgoConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import SplitDemos
 from inril.errors import InputError
@@ -26,10 +26,18 @@ def make_algorithm(config: FinetuneConfig, policy: Policy, demos: SplitDemos) ->
         demos: for those methods that learn from demonstrations otherwise than by interleaving.
 
     Raises:
-        InputError: the method does not fit the policy.
+        InputError: the method does not fit the policy, or asks for more steps than it has.
     """
     if not isinstance(policy, _POLICIES[config.algo.fine_tunes]):
         expected = f"a {config.algo.fine_tunes} policy, which {config.method} can fine-tune"
         raise InputError("policy", field="kind", expected=expected, got=type(policy).__name__)
+    if isinstance(policy, DiffusionPolicy):
+        _check_limits(config.algo, policy)
     module, _, name = KINDS[config.algo.kind].make.partition(":")
     return cast(Algorithm, getattr(import_module(module), name)(config, policy, demos))
+
+
+def _check_limits(algo: AlgoConfig, policy: DiffusionPolicy) -> None:
+    limit = algo.exceeded(policy.schedule.denoising_steps, policy.chunk_shape[0])
+    if limit is not None:
+        raise InputError("algo", field=limit.field, expected=limit.expected, got=str(limit.value))

@@ -171,7 +171,7 @@ class PPO:
         return {"env_steps": env_steps, "n_diverged": n_diverged, **self.episodes.pop()}
 
     def updates(self, itr: int) -> Iterator[Update]:
-        """Yield the critic's and the actor's step of every minibatch of every epoch."""
+        """Yield the critic's and the actor's step of every minibatch of every epoch; none if imitation alone learns."""
         assert self.rollout is not None
         self._set_learning_rates(itr)
         generator = torch_stream(self.seed, "minibatch", itr)
@@ -179,8 +179,9 @@ class PPO:
             self.regularizer.start(self.rollout.obs, itr)
         n_pairs = self.rollout.logprob.numel()
         size = min(self.config.minibatch, n_pairs)
-        self.n_taken, self.n_planned = 0, self.config.epochs * (n_pairs // size)
-        for _ in range(self.config.epochs):
+        n_epochs = 0 if self.config.imitates_only else self.config.epochs
+        self.n_taken, self.n_planned = 0, n_epochs * (n_pairs // size)
+        for _ in range(n_epochs):
             order = torch.randperm(n_pairs, generator=generator).to(self.device)
             # Pairs left over at the end do not fill a minibatch and wait for the next epoch's order.
             for start in range(0, n_pairs - size + 1, size):
@@ -331,11 +332,9 @@ class PPO:
 
     def _parameters(self, name: str) -> list[Tensor]:
         """Parameters of the named update."""
-        parts: dict[str, Sequence[Tensor]] = {
-            "actor": self.head.parameters(),
-            "critic": list(self.critic.parameters()),
-        }
-        return [parameter for part in name.split("_") for parameter in parts[part]]
+        actor: list[Tensor] = list(self.head.parameters())
+        critic: list[Tensor] = list(self.critic.parameters())
+        return {"actor": actor, "critic": critic, "actor_critic": [*actor, *critic]}[name]
 
     def _set_learning_rates(self, itr: int) -> None:
         if self.stepping.lr_factor is None:
@@ -448,8 +447,3 @@ def make_ppo(
 def _fresh_critic(config: FinetuneConfig, algo: PPOBase) -> MLP:
     torch.manual_seed(subseed(config.seed, "init"))
     return MLP(algo.critic_network, config.task.obs_dim, 1)
-
-
-def without_steps(config: FinetuneConfig) -> FinetuneConfig:
-    """Return the settings of a control that takes no gradient step of its own."""
-    return config.model_copy(update={"algo": config.algo.model_copy(update={"epochs": 0})})

@@ -19,11 +19,10 @@ from torch.nn import functional as F
 from inril.algos.actor import Sample, chosen_rows
 from inril.algos.base import Info
 from inril.algos.gae import RewardScaler
-from inril.algos.ppo import PPO, Stepping, make_ppo, without_steps
+from inril.algos.ppo import PPO, Stepping, make_ppo
 from inril.config.algos import ResidualPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.device import randn
-from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.policies.residual import ResidualPolicy, gaussian_logprob, init_hidden_layers
@@ -248,13 +247,9 @@ def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy, _: object =
     Args:
         config: resolved settings of the run.
         base: pre-trained diffusion policy; trained in place where imitation trains it.
-
-    Raises:
-        InputError: the base cannot act as the settings say.
     """
     algo = config.algo
     assert isinstance(algo, ResidualPPOConfig)
-    _check_base(algo, base)
     torch.manual_seed(subseed(config.seed, "init"))
     policy = ResidualPolicy(base, algo.residual)
     # Each step of each environment is one environment step, so the number of iterations is known.
@@ -263,7 +258,7 @@ def make_residual_ppo(config: FinetuneConfig, base: DiffusionPolicy, _: object =
     correlation = algo.residual.noise_correlation
     noise = LastingNoise(correlation, policy.action_dim) if correlation else None
     return make_ppo(
-        config if algo.train_residual else without_steps(config),
+        config,
         ResidualHead(policy, trains_base=config.separation == "network", noise=noise),
         critic=_critic(algo, policy.in_dim),
         reward_scaler=RewardScaler(config.n_envs, gamma=0.0, clip=algo.reward_clip),
@@ -284,13 +279,3 @@ def _critic(algo: ResidualPPOConfig, in_dim: int) -> MLP:
     nn.init.orthogonal_(weight, gain=0.25)
     nn.init.constant_(bias, 0.25)
     return critic
-
-
-def _check_base(algo: ResidualPPOConfig, base: DiffusionPolicy) -> None:
-    limits = {"act_steps": (base.chunk_shape[0], "steps of its chunks")}
-    limits["ddim_steps"] = (base.schedule.denoising_steps, "denoising steps")
-    for name, (limit, what) in limits.items():
-        value = getattr(algo.residual, name)
-        if value is not None and value > limit:
-            expected = f"at most the pre-trained policy's {limit} {what}"
-            raise InputError("algo", field=f"residual.{name}", expected=expected, got=str(value))

@@ -47,6 +47,11 @@ class AlgoConfig(Model):
         """
         return []
 
+    def exceeded(self, denoising_steps: int, horizon_steps: int) -> Limit | None:
+        """Return the first of the `limits` that a setting is beyond, None if all are kept."""
+        limits = self.limits(denoising_steps, horizon_steps)
+        return next((limit for limit in limits if limit.value > limit.most), None)
+
 
 class Limit(NamedTuple):
     """A bound on a setting that another one sets.
@@ -63,40 +68,47 @@ class Limit(NamedTuple):
     most: int
     what: str
 
+    @property
+    def expected(self) -> str:
+        """What a message about it asks for."""
+        return f"at most the {self.most} {self.what}"
+
 
 class ClipSchedule(Model):
     """PPO clipping that grows along the denoising chain; base = top is a constant."""
 
     base: PositiveFloat = Field(description="at the noisiest fine-tuned step")
     top: PositiveFloat = Field(description="at the last step")
-    rate: PositiveFloat = 3.0
+    rate: PositiveFloat = Field(3.0, description="of the exponential growth between them")
 
 
 class PPOBase(AlgoConfig):
-    """What Gaussian and diffusion PPO share."""
+    """What PPO on Gaussian, diffusion and residual policies shares."""
 
-    gamma: Fraction = Field(description="discount per chunk")
-    gae_lambda: Fraction
-    actor_lr: PositiveFloat
-    critic_lr: PositiveFloat
+    gamma: Fraction = Field(description="discount per chunk (residual PPO, demonstrators: per step)")
+    gae_lambda: Fraction = Field(description="lambda of generalised advantage estimation")
+    actor_lr: PositiveFloat = Field(description="learning rate of the actor")
+    critic_lr: PositiveFloat = Field(description="learning rate of the critic")
     minibatch: PositiveInt = Field(description="samples of one gradient step (DPPO: chunk x denoising step pairs)")
     microbatch: PositiveInt = Field(2000, description="rows evaluated at a time: bounds memory, same gradient")
-    epochs: PositiveInt
-    clip_coef: ClipSchedule
-    vf_coef: PositiveFloat
-    ent_coef: float = Field(0.0, ge=0)
+    epochs: PositiveInt = Field(description="passes over the samples of an iteration")
+    clip_coef: ClipSchedule = Field(description="epsilon of the clipped surrogate")
+    vf_coef: PositiveFloat = Field(description="weight of the value loss")
+    ent_coef: float = Field(0.0, ge=0, description="weight of the entropy bonus (Gaussian PPO)")
     target_kl: PositiveFloat | None = Field(description="stops an iteration's updates; null never")
-    max_grad_norm: PositiveFloat | None = None
-    norm_adv: bool = True
-    reward_scaling: bool = True
+    max_grad_norm: PositiveFloat | None = Field(None, description="bound on a gradient's norm; null does not clip")
+    norm_adv: bool = Field(True, description="whether advantages are normalised over each minibatch")
+    reward_scaling: bool = Field(
+        True, description="whether rewards are divided by a running standard deviation of the discounted return"
+    )
     critic_warmup_itr: NonNegativeInt = Field(0, description="iterations in which only the critic learns")
-    critic_network: NetworkConfig
+    critic_network: NetworkConfig = Field(description="value network V")
 
 
 class PPOConfig(PPOBase):
     """Gaussian PPO."""
 
-    kind: Literal["ppo"] = "ppo"
+    kind: Literal["ppo"] = Field("ppo", description="algorithm")
     fine_tunes = "gaussian"
     std_range: tuple[PositiveFloat, PositiveFloat] = Field(description="bounds of the learned standard deviation")
 
@@ -126,9 +138,9 @@ class ResidualConfig(Model):
 class ResidualPPOConfig(PPOBase):
     """PPO on a residual policy."""
 
-    kind: Literal["residual_ppo"] = "residual_ppo"
+    kind: Literal["residual_ppo"] = Field("residual_ppo", description="algorithm")
     has_base = True
-    residual: ResidualConfig
+    residual: ResidualConfig = Field(description="what is added to the base's actions, and how the base plans")
     train_residual: bool = Field(True, description="false: imitation of the base is all that learns (control)")
     reward_clip: PositiveFloat = Field(5.0, description="bound on rewards over their running standard deviation")
     lr_warmup_itr: NonNegativeInt | None = Field(
@@ -161,7 +173,7 @@ class BcLossConfig(Model):
 class DPPOConfig(PPOBase):
     """Diffusion policy policy optimisation."""
 
-    kind: Literal["dppo"] = "dppo"
+    kind: Literal["dppo"] = Field("dppo", description="algorithm")
     ft_denoising_steps: PositiveInt = Field(description="K', last steps of the chain that are fine-tuned")
     gamma_denoising: Fraction = Field(description="discount of the advantage towards noisier steps")
     min_sampling_std: PositiveFloat = Field(description="floor of the standard deviation when acting in training")
@@ -190,8 +202,8 @@ class OffPolicyBase(AlgoConfig):
     """What algorithms with a replay buffer share."""
 
     gamma: Fraction = Field(description="discount per chunk")
-    actor_lr: PositiveFloat
-    critic_lr: PositiveFloat = Field(description="of all critics")
+    actor_lr: PositiveFloat = Field(description="learning rate of the actor")
+    critic_lr: PositiveFloat = Field(description="learning rate of all critics")
     batch_size: PositiveInt = Field(description="transitions of one gradient step")
     replay_ratio: PositiveInt = Field(description="how often each new transition is used, on average")
     buffer_rows: PositiveInt = Field(description="capacity of the replay buffer, in chunks of every environment")
@@ -209,7 +221,7 @@ class OffPolicyBase(AlgoConfig):
 class IDQLConfig(OffPolicyBase):
     """Implicit diffusion Q-learning."""
 
-    kind: Literal["idql"] = "idql"
+    kind: Literal["idql"] = Field("idql", description="algorithm")
     expectile: Fraction = Field(description="tau of the critic of observations")
     n_samples: PositiveInt = Field(description="M, chunks proposed, of which one is executed")
     explore_weight: float = Field(gt=0, lt=1, description="of chunks with Q > V in training; others weigh 1 minus it")
@@ -237,7 +249,7 @@ class IDQLConfig(OffPolicyBase):
 class DIPOConfig(OffPolicyBase):
     """Diffusion policy for model-free online reinforcement learning."""
 
-    kind: Literal["dipo"] = "dipo"
+    kind: Literal["dipo"] = Field("dipo", description="algorithm")
     target_rate: Fraction = Field(description="share by which target critic and target actor move at each update")
     improve_steps: PositiveInt = Field(description="gradient steps on each stored chunk that is drawn")
     improve_lr: PositiveFloat = Field(description="of these steps")
@@ -249,12 +261,12 @@ class DIPOConfig(OffPolicyBase):
 class AWRConfig(OffPolicyBase):
     """Advantage-weighted regression."""
 
-    kind: Literal["awr"] = "awr"
+    kind: Literal["awr"] = Field("awr", description="algorithm")
     td_lambda: Fraction = Field(description="lambda of the critic's targets")
     td_rate: Fraction = Field(description="share of the TD(lambda) error by which a target differs from the value")
     advantage_factor: PositiveFloat = Field(description="beta, factor of the normalised advantage in the exponent")
     max_weight: PositiveFloat = Field(description="bound on the weight of a chunk")
-    actor_steps_per_critic_step: PositiveInt
+    actor_steps_per_critic_step: PositiveInt = Field(description="gradient steps of the actor for one of the critic")
 
 
 class Kind(NamedTuple):

@@ -53,8 +53,10 @@ AggregatorName = Literal[
     "torchjd.Sum",
     "torchjd.UPGrad",
 ]
-# A setting, never a machine's core count: results must not depend on `--cores`.
-TorchThreads = Annotated[PositiveInt, Field(description="threads of torch in one process")]
+TorchThreads = Annotated[
+    PositiveInt,
+    Field(description="threads of torch in one process; a setting, since results must not depend on the machine"),
+]
 MetricName = Annotated[str, Field(pattern=r"^\w+/\w+$")]
 
 

@@ -13,7 +13,7 @@ class NetworkConfig(Model):
     """A multilayer perceptron."""
 
     widths: tuple[PositiveInt, ...] = Field(description="hidden widths, all equal when residual")
-    activation: Literal["relu", "mish", "tanh"]
+    activation: Literal["relu", "mish", "tanh"] = Field(description="between layers; none after the last")
     residual: bool = Field(True, description="pre-activation residual blocks of two layers")
     layer_norm: bool = later(False, description="plain networks: layers are normalised before their activation")
 
@@ -29,15 +29,15 @@ class NetworkConfig(Model):
 class RankerConfig(Model):
     """Critics that choose among the chunks of a policy."""
 
-    network: NetworkConfig
-    n_critics: PositiveInt
+    network: NetworkConfig = Field(description="of each critic of chunks")
+    n_critics: PositiveInt = Field(description="critics of chunks")
     n_samples: PositiveInt = Field(description="M, chunks proposed")
 
 
 class UNetConfig(Model):
     """A one-dimensional U-Net over the steps of a chunk."""
 
-    kind: Literal["unet"]
+    kind: Literal["unet"] = Field(description="network; a multilayer perceptron has no such key")
     widths: tuple[PositiveInt, ...] = Field(min_length=2, description="channels of each level, from fine to coarse")
     kernel: PositiveInt = Field(5, description="steps of a convolution, odd")
     groups: PositiveInt = Field(8, description="of channels that are normalised together")
@@ -70,8 +70,8 @@ DenoiserNetwork = Annotated[
 class DiffusionConfig(Model):
     """Diffusion policy: a denoiser of action chunks."""
 
-    kind: Literal["diffusion"] = "diffusion"
-    network: DenoiserNetwork
+    kind: Literal["diffusion"] = Field("diffusion", description="policy")
+    network: DenoiserNetwork = Field(description="predicts the noise in a chunk")
     time_dim: PositiveInt = Field(16, description="size of the time embedding")
     denoising_steps: PositiveInt = Field(20, description="K, steps of the whole chain")
     obs_encoder: tuple[PositiveInt, PositiveInt] | None = later(
@@ -110,6 +110,6 @@ class DiffusionConfig(Model):
 class GaussianConfig(Model):
     """Gaussian policy over action chunks, mean through tanh."""
 
-    kind: Literal["gaussian"] = "gaussian"
-    network: NetworkConfig
+    kind: Literal["gaussian"] = Field("gaussian", description="policy")
+    network: NetworkConfig = Field(description="of the mean")
     std: PositiveFloat = Field(0.1, description="fixed standard deviation in pre-training, initial one in fine-tuning")

@@ -13,21 +13,28 @@ from inril.config.shown import ComparisonConfig, FigureConfig, FilmConfig, PlotC
 class Axes(Model):
     """The grid of runs that a budget computes of a task."""
 
-    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1, description="each with a pre-trained policy of its own")
     m_values: tuple[M, ...] = Field(min_length=1, description="arms of the ablation; inf is RL only")
 
 
 class RootConfig(Model):
     """config/config.yaml and `snakemake --config`: what to compute, not how."""
 
-    budget: str = DEFAULT_BUDGET
-    demo_source: DemoSource = "generated"
-    seeds: tuple[NonNegativeInt, ...] | None = Field(None, description="null takes the budget's")
-    m_values: tuple[M, ...] | None = Field(None, description="null takes the budget's")
-    runs: Literal["all", "complete"] = Field("all", description="complete: figures of the runs that are there")
+    budget: str = Field(DEFAULT_BUDGET, description="file in config/budgets, without .yaml: how much is computed")
+    demo_source: DemoSource = Field(
+        "generated",
+        description="generated: by shipped demonstrators; the others are downloads, for the tasks that they have",
+    )
+    seeds: tuple[NonNegativeInt, ...] | None = Field(
+        None, description="each has a pre-trained policy of its own; null takes the budget's"
+    )
+    m_values: tuple[M, ...] | None = Field(None, description="arms; inf is RL only; null takes the budget's")
+    runs: Literal["all", "complete"] = Field(
+        "all", description="complete: figures and tables of the runs that are there, marked so"
+    )
     torch_threads: TorchThreads = 1
-    execution: Execution = Execution()
-    figures: dict[str, FigureConfig]
+    execution: Execution = Field(Execution(), description="on what jobs compute; a change runs nothing again")
+    figures: dict[str, FigureConfig] = Field(description="drawn as results/<name>.pdf")
     comparisons: dict[str, ComparisonConfig] = Field({}, description="tables of several methods or policies")
     films: dict[str, FilmConfig] = Field({}, description="of single policies")
-    plot: PlotConfig = PlotConfig()
+    plot: PlotConfig = Field(PlotConfig(), description="how figures look")

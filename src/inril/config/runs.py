@@ -28,18 +28,18 @@ from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 class OptimConfig(Model):
     """AdamW with warm-up and cosine decay over gradient steps."""
 
-    batch_size: PositiveInt
-    lr: PositiveFloat
+    batch_size: PositiveInt = Field(description="chunks of one gradient step")
+    lr: PositiveFloat = Field(description="learning rate after the warm-up")
     lr_min: PositiveFloat = Field(description="start of the warm-up and end of the decay")
-    warmup_steps: NonNegativeInt
-    weight_decay: float = Field(1e-6, ge=0)
+    warmup_steps: NonNegativeInt = Field(description="gradient steps of the linear warm-up")
+    weight_decay: float = Field(1e-6, ge=0, description="of AdamW")
     max_steps: PositiveInt = Field(description="cap on gradient steps, and length of the decay")
 
 
 class EmaConfig(Model):
     """Exponential moving average of the weights."""
 
-    decay: Fraction = 0.995
+    decay: Fraction = Field(0.995, description="share of the average that an update keeps")
     every: PositiveInt = Field(10, description="gradient steps between updates")
     start_step: NonNegativeInt = Field(description="until then the average is reset to the current weights")
 
@@ -58,22 +58,23 @@ class EvalConfig(Model):
     every: PositiveInt = Field(10, description="iterations between evaluations")
     n_envs: PositiveInt = Field(20, description="environments of one evaluation, one episode each")
     choices: Literal["never", "report", "always"] = later(
-        "never", description="IDQL: when the other ways to choose among proposals are evaluated too"
+        "never",
+        description="IDQL: when its other ways to choose are evaluated too, for diagnostics.csv; report: at the end",
     )
 
 
 class HoldoutConfig(Model):
     """Split of the demonstrations by episode."""
 
-    fraction: Fraction = 0.1
-    min_episodes: PositiveInt = 5
+    fraction: Fraction = Field(0.1, description="share of the episodes that is held out")
+    min_episodes: PositiveInt = Field(5, description="that are held out at least")
 
 
 class DemosConfig(Model):
     """Demonstrations of one task."""
 
-    task: TaskSpec
-    source: DemoSource
+    task: TaskSpec = Field(description="that is demonstrated")
+    source: DemoSource = Field(description="who made them: shipped demonstrators, or the data set to download")
     n_steps: PositiveInt | None = later(
         None, description="generated, gym: environment steps to roll out, whole episodes"
     )
@@ -84,7 +85,7 @@ class DemosConfig(Model):
     sha256: str | None = Field(
         None, description="downloads: checksum; null records the first download's, checked from then on"
     )
-    max_episodes: PositiveInt | None = Field(None, description="keep only the first episodes")
+    max_episodes: PositiveInt | None = Field(None, description="keep only so many episodes, the first ones")
     n_demos: PositiveInt | None = later(None, description="scripted experts: successful episodes to keep")
     level: NonNegativeFloat | None = later(
         None, description="scripted experts: 0 has machines demonstrate, 1 humans; above, it exaggerates"
@@ -110,22 +111,23 @@ class DemosConfig(Model):
 class PretrainConfig(Model):
     """Behaviour cloning of one policy."""
 
-    task: TaskSpec
+    task: TaskSpec = Field(description="whose demonstrations are cloned")
     policy_name: PolicyName
-    policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind")
+    policy: DiffusionConfig | GaussianConfig = Field(discriminator="kind", description="what is trained")
     horizon_steps: PositiveInt = Field(description="Tp = Ta, length of a chunk")
-    optim: OptimConfig
-    ema: EmaConfig
-    plateau: PlateauConfig
-    holdout: HoldoutConfig = HoldoutConfig()
+    optim: OptimConfig = Field(description="AdamW, its rate and its batches")
+    ema: EmaConfig = Field(description="moving average of the weights")
+    plateau: PlateauConfig = Field(description="when the held-out loss no longer falls")
+    holdout: HoldoutConfig = Field(HoldoutConfig(), description="demonstrations that are kept from learning")
     use_ema: bool = Field(description="whether fine-tuning starts from the averaged weights")
     clip: PositiveFloat | None = later(None, description="bound on normalised observations")
     range_floor: NonNegativeFloat | None = later(
-        None, description="least range that an observation's dimension is scaled by; constant ones get 2"
+        None,
+        description="least range that an observation's dimension is scaled by (constant ones: 2); null: its own range",
     )
     select_episodes: PositiveInt = Field(description="episodes on which each candidate checkpoint is scored")
     report_episodes: PositiveInt = Field(description="fresh episodes on which the chosen checkpoint is re-evaluated")
-    seed: NonNegativeInt
+    seed: NonNegativeInt = Field(description="of weights, minibatches, noise and evaluations")
     torch_threads: TorchThreads = 1
 
     @model_validator(mode="after")
@@ -141,20 +143,20 @@ class ExpertConfig(Model):
     target_return: PositiveFloat = Field(description="mean return of the wanted demonstrations")
     tolerance: Fraction = Field(0.05, description="relative distance from the target that ends the training")
     env_steps: PositiveInt = Field(description="budget of environment steps")
-    n_envs: PositiveInt
+    n_envs: PositiveInt = Field(description="E, environments side by side")
     n_steps: PositiveInt = Field(description="S, steps per environment and iteration")
-    network: NetworkConfig
+    network: NetworkConfig = Field(description="of the policy's mean; plain, with tanh")
     initial_std: PositiveFloat = Field(0.5, description="standard deviation of the fresh policy")
-    ppo: PPOConfig
-    eval: EvalConfig
-    seed: NonNegativeInt = 0
+    ppo: PPOConfig = Field(description="how the policy learns")
+    eval: EvalConfig = Field(description="that is compared with the target")
+    seed: NonNegativeInt = Field(0, description="of weights, environments, minibatches and noise")
 
 
 class ExpertJob(Model):
     """One demonstrator to train: the task and how."""
 
-    task: TaskSpec
-    expert: ExpertConfig
+    task: TaskSpec = Field(description="to demonstrate")
+    expert: ExpertConfig = Field(description="how the demonstrator is trained")
 
 
 class PhaseConfig(Model):
@@ -162,9 +164,9 @@ class PhaseConfig(Model):
 
     n_steps: PositiveInt = Field(100, description="gradient steps of one phase")
     lr: PositiveFloat = Field(5e-5, description="of an AdamW that keeps its moments from phase to phase")
-    weight_decay: float = Field(1e-6, ge=0)
+    weight_decay: float = Field(1e-6, ge=0, description="of that AdamW")
     batch_size: PositiveInt = Field(1024, description="chunks of one gradient step")
-    max_grad_norm: PositiveFloat | None = 1.0
+    max_grad_norm: PositiveFloat | None = Field(1.0, description="bound on a gradient's norm; null does not clip")
 
 
 class IlConfig(Model):
@@ -172,14 +174,18 @@ class IlConfig(Model):
 
     unit: Literal["grad_step", "iteration"] = Field(description="what m counts")
     phase: Literal["last", "first"] = Field("last", description="where in a cycle of m the imitation falls")
-    batch_size: PositiveInt = Field(4096, description="chunk x denoising step pairs of one imitation gradient")
+    batch_size: PositiveInt = Field(
+        4096, description="chunk x denoising step pairs of one imitation gradient; of few it is mostly noise"
+    )
     aggregator: AggregatorName = Field("upgrad", description="in closed form, or of TorchJD by its name there")
     scale: PositiveFloat = Field(0.5, description="s in s (pi(g_R) + pi(g_I)): 0.5 is UPGrad, 1 is PCGrad")
     balance: Literal["raw", "norm"] = later(
         "raw", description="norm: the longer of the two gradients is cut to the other's length before they are joined"
     )
     optimizer: Literal["shared", "own"] = later(
-        "shared", description="own: imitation takes a step of its own after every m-th, in place of a joint one"
+        "shared",
+        description="own: imitation takes a step of its own after every m-th, in place of a joint one; "
+        "surgery then projects its gradient against that of the step before",
     )
     lr: PositiveFloat = later(1.0e-5, description="of imitation's own optimizer")
     granularity: Literal["network", "layer"] = Field("network", description="what is projected as one vector")
@@ -200,21 +206,23 @@ class IlConfig(Model):
 class FinetuneConfig(Model):
     """One fine-tuning run: (task, method, separation, m, seed) and all of its numbers."""
 
-    task: TaskSpec
+    task: TaskSpec = Field(description="to fine-tune on")
     method: Method
-    separation: Separation
-    m: M
-    seed: NonNegativeInt
+    separation: Separation = Field(description="how imitation and reinforcement are kept apart")
+    m: M = Field(description="reinforcement updates per imitation update; inf is RL only")
+    seed: NonNegativeInt = Field(description="of fresh weights, environments, minibatches, noise and evaluations")
     policy_name: PolicyName
     clip: PositiveFloat | None = later(None, description="bound on normalised observations, for every network")
     env_steps: PositiveInt = Field(description="executed environment steps to reach")
-    n_envs: PositiveInt = Field(description="E")
-    n_steps: PositiveInt = Field(description="S, chunks per environment and iteration")
+    n_envs: PositiveInt = Field(description="E, environments side by side")
+    n_steps: PositiveInt = Field(description="S, chunks (residual PPO: steps) per environment and iteration")
     reset_each_itr: bool = later(False, description="whether every iteration starts with new episodes")
-    algo: AnyAlgoConfig
-    il: IlConfig
-    eval: EvalConfig
-    holdout: HoldoutConfig = HoldoutConfig()
+    algo: AnyAlgoConfig = Field(description="how reinforcement learns")
+    il: IlConfig = Field(description="how imitation is interleaved")
+    eval: EvalConfig = Field(description="on the way")
+    holdout: HoldoutConfig = Field(
+        HoldoutConfig(), description="demonstrations that imitation does not see, the same as in pre-training"
+    )
     report_episodes: PositiveInt = Field(description="fresh episodes on which the final policy is evaluated")
     report_best: bool = later(
         False, description="also keep the policy that did best in evaluations on the way; report it on fresh episodes"

@@ -14,7 +14,7 @@ class SmoothingConfig(Model):
     """Savitzky-Golay filter."""
 
     window: PositiveInt = Field(11, description="points, odd")
-    order: NonNegativeInt = 2
+    order: NonNegativeInt = Field(2, description="of the polynomial")
 
     @model_validator(mode="after")
     def _check(self) -> SmoothingConfig:
@@ -40,8 +40,8 @@ class Control(Model):
 class PanelRuns(Model):
     """Which runs belong to a panel."""
 
-    label: str
-    task: str
+    label: str = Field(description="letter above the panel; no two are the same")
+    task: str = Field(description="file in config/tasks, without .yaml")
     method: Method
     separation: Separation = Field(description="separation of the arms with finite m")
     controls: tuple[Control, ...] = Field((), description="lines beside those of the method")
@@ -73,7 +73,7 @@ class PanelRuns(Model):
 class PanelConfig(PanelRuns):
     """One column of a figure."""
 
-    title: str
+    title: str = Field(description="above the panel")
 
 
 class TableSpec(Model):
@@ -86,13 +86,14 @@ class TableSpec(Model):
 class FigureConfig(Model):
     """What a figure shows."""
 
-    panels: tuple[PanelConfig, ...] = Field(min_length=1)
+    panels: tuple[PanelConfig, ...] = Field(min_length=1, description="in reading order")
     metrics: tuple[MetricName, ...] = Field(min_length=1, description="from top to bottom of a panel, split/metric")
     m_values: tuple[M, ...] | None = Field(None, description="arms of this figure; null takes the chosen ones")
     columns: PositiveInt = Field(3, description="panels side by side; more go below")
     paper_m: tuple[PositiveInt, ...] = Field((), description="m of the paper's figure; panels name those they lack")
     kind: Literal["curves", "frontier"] = later(
-        "curves", description="frontier: one point per arm, the first of two metrics against the second, at the end"
+        "curves",
+        description="frontier: a point per arm, one of two metrics against the other over the last tenth of the steps",
     )
     il_level: bool = later(False, description="whether a line marks the level of imitation alone, before fine-tuning")
 
@@ -119,7 +120,7 @@ class FigureConfig(Model):
 class ComparisonColumn(Model):
     """A method in a comparison: fine-tuned policies."""
 
-    title: str
+    title: str = Field(description="head of the column")
     method: Method
     m: M = Field("inf", description="inf is RL only, or a method without interleaving")
     separation: Separation = Field("surgery", description="separation if m is finite")
@@ -138,7 +139,7 @@ class ComparisonColumn(Model):
 class PolicyColumn(Model):
     """A policy in a comparison, as pre-training left it."""
 
-    title: str
+    title: str = Field(description="head of the column")
     policy: PolicyName
 
     @property
@@ -161,15 +162,17 @@ Column = Annotated[
 class ComparisonTask(Model):
     """A task in a comparison."""
 
-    task: str
-    paper: tuple[float | None, ...] = Field(description="the paper's numbers, column by column; null where it has none")
+    task: str = Field(description="file in config/tasks, without .yaml")
+    paper: tuple[float | None, ...] = Field(
+        description="the paper's numbers, column by column (success as a share); null where it has none"
+    )
 
 
 class ComparisonConfig(Model):
     """A table of methods or pre-trained policies (columns) and tasks (rows)."""
 
-    columns: tuple[Column, ...] = Field(min_length=1)
-    rows: tuple[ComparisonTask, ...] = Field(min_length=1)
+    columns: tuple[Column, ...] = Field(min_length=1, description="methods or policies, from left to right")
+    rows: tuple[ComparisonTask, ...] = Field(min_length=1, description="tasks, from top to bottom")
     min_seeds: PositiveInt = Field(1, description="of a cell; where fewer are chosen, the first ones")
     note: str = Field("", description="what stands below the table")
 
@@ -183,17 +186,17 @@ class ComparisonConfig(Model):
 class ComparisonRow(ComparisonTask):
     """A row, resolved."""
 
-    title: str
-    metric: Metric
+    title: str = Field(description="head of the row")
+    metric: Metric = Field(description="what is compared")
     source: str = Field(description="compute, or the budget whose published runs are shown")
 
 
 class ComparisonSpec(Model):
     """All that writing a comparison takes, besides its runs."""
 
-    name: str
-    columns: tuple[Column, ...]
-    rows: tuple[ComparisonRow, ...]
+    name: str = Field(description="of the comparison, and of the published table")
+    columns: tuple[Column, ...] = Field(description="methods or policies, from left to right")
+    rows: tuple[ComparisonRow, ...] = Field(description="tasks, from top to bottom")
     note: str = later("", description="what stands below the table")
 
 
@@ -203,8 +206,8 @@ Outcomes = Literal["both", "successes", "failures"]
 class FilmConfig(Model):
     """Which policy a film shows: as pre-training left it, or as a fine-tuning run ended."""
 
-    title: str
-    task: str
+    title: str = Field(description="above the film")
+    task: str = Field(description="file in config/tasks, without .yaml")
     policy: PolicyName | None = Field(None, description="pre-trained; in place of method, separation and m")
     method: Method | None = Field(None, description="fine-tuned")
     m: M = Field("inf", description="of the run")
@@ -226,40 +229,40 @@ class FilmConfig(Model):
 class FilmSpec(Model):
     """All that making a film takes, besides the policy."""
 
-    title: str
+    title: str = Field(description="above the film")
     subject: str = Field(description="whose episodes these are: budget and run, for people")
     seed: NonNegativeInt = Field(description="of environments and noise")
-    frames: Annotated[int, Field(ge=2)]
-    outcomes: Outcomes = "both"
-    examples: PositiveInt = 1
-    episodes: PositiveInt
-    max_episodes: PositiveInt
+    frames: Annotated[int, Field(ge=2)] = Field(description="images of a strip, evenly spaced over the episode")
+    outcomes: Outcomes = Field("both", description="that are shown")
+    examples: PositiveInt = Field(1, description="of each outcome")
+    episodes: PositiveInt = Field(description="that are evaluated; then as many again while examples are missing")
+    max_episodes: PositiveInt = Field(description="at which missing examples are given up")
 
 
 class PlotConfig(Model):
     """How figures look; never a reason to run anything again but the figure."""
 
-    smoothing: SmoothingConfig | None = None
+    smoothing: SmoothingConfig | None = Field(None, description="of curves, the raw ones stay, faint; null for none")
     palette: str = Field("viridis", description="a seaborn palette for the arms with finite m")
     rl_color: str = Field("black", description="colour of RL only")
     control_palette: str = Field("Set1", description="a seaborn palette for controls")
-    font_size: PositiveFloat = 8.0
+    font_size: PositiveFloat = Field(8.0, description="in points")
 
 
 class PlannedRun(Model):
     """A run that a figure shows when it is complete."""
 
-    task: str
+    task: str = Field(description="id of the task")
     method: Method
-    separation: Separation
-    m: M
-    seed: NonNegativeInt
+    separation: Separation = Field(description="none where m is inf")
+    m: M = Field(description="arm; inf is RL only")
+    seed: NonNegativeInt = Field(description="of the run")
 
 
 class FigureSpec(Model):
     """All that drawing a figure takes, besides its table."""
 
-    budget: str
-    figure: FigureConfig
-    plot: PlotConfig = PlotConfig()
+    budget: str = Field(description="whose runs are shown, for people")
+    figure: FigureConfig = Field(description="what it shows")
+    plot: PlotConfig = Field(PlotConfig(), description="how it looks")
     planned: tuple[PlannedRun, ...] = Field((), description="what it shows when complete; the table may hold less")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -139,11 +138,6 @@ def chunk_starts(episode_ends: IntArray, horizon_steps: int, episode_ids: IntArr
 def episode_steps(episode_ends: IntArray, episode_ids: IntArray) -> IntArray:
     """Return the indices of all steps of some episodes."""
     return _ranges(*_bounds(episode_ends, episode_ids))
-
-
-def gather_chunks(action: npt.NDArray[np.float32], starts: IntArray, horizon_steps: int) -> npt.NDArray[np.float32]:
-    """Cut chunks (n, Tp, Da) that begin at `starts` (n,) out of flat actions (N, Da)."""
-    return action[starts[:, None] + np.arange(horizon_steps)]
 
 
 def _bounds(episode_ends: IntArray, episode_ids: IntArray) -> tuple[IntArray, IntArray]:

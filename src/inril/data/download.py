@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 
 import requests
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from inril.data.hdf5 import one_line
 from inril.errors import InputError
 from inril.files import write_atomically, write_error
+from inril.progress import progress
 
 _BLOCK = 1 << 16  # bytes; what a cut connection loses at most
 _PARTIAL_CONTENT = 206
@@ -148,11 +147,9 @@ def _remember_version(response: requests.Response, part: Path) -> None:
 def _append(response: requests.Response, part: Path, offset: int) -> None:
     length = response.headers.get("Content-Length")
     total = offset + int(length) if length is not None else None
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with part.open("ab") as file, Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        bar = progress.add_task(part.stem, total=total, completed=offset)
+    with part.open("ab") as file, progress(part.stem, total, offset, in_bytes=True) as advance:
         for block in response.iter_content(_BLOCK):
             file.write(block)
-            progress.advance(bar, len(block))
+            advance(len(block))
         file.flush()
         os.fsync(file.fileno())

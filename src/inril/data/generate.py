@@ -7,13 +7,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, Float32Array, mean_return, write_demos
 from inril.envs import BatchedEnv, make_env
 from inril.errors import InputError
+from inril.progress import progress
 from inril.seeding import stream
 from inril.types import FloatArray
 
@@ -81,8 +80,7 @@ def roll_out(env: BatchedEnv, expert: Expert, n_steps: int, seed: int) -> list[E
     spans: list[list[_Span]] = [[] for _ in range(env.n_envs)]
     obs = env.reset(seed)
     n_done = 0  # steps in whole rounds; the spans of an environment leave no gaps, so its last one tells
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("demonstrations", total=n_steps)
+    with progress("demonstrations", n_steps) as advance:
         while n_done < n_steps:
             action = expert.act(obs, stream(seed, "demo", len(obs_log)))  # (E, Da)
             step = env.step_chunk(action[:, None])
@@ -95,10 +93,10 @@ def roll_out(env: BatchedEnv, expert: Expert, n_steps: int, seed: int) -> list[E
             for i in np.flatnonzero(step.terminated | step.truncated):
                 start = spans[i][-1].end if spans[i] else 0
                 spans[i].append(_Span(start, len(obs_log), bool(step.terminated[i])))
-            n_rounds = min(map(len, spans))
+            n_rounds, n_before = min(map(len, spans)), n_done
             n_done = sum(env_spans[n_rounds - 1].end for env_spans in spans) if n_rounds else 0
             obs = step.obs
-            progress.update(bar, completed=n_done)
+            advance(n_done - n_before)
     all_obs, all_action, all_reward = np.stack(obs_log), np.stack(action_log), np.stack(reward_log)  # (T, E, ...)
     return [
         Episode(all_obs[start:end, i], all_action[start:end, i], all_reward[start:end, i], terminated)

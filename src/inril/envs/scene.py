@@ -9,7 +9,7 @@ import numpy as np
 
 from inril.envs.batched import Suite
 from inril.envs.kernel import log_mujoco_warnings
-from inril.envs.osc import ARM_ACTION, ARM_JOINTS
+from inril.envs.osc import ARM_ACTION
 from inril.envs.robomimic import FastRobomimic
 from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
 from inril.envs.stock import StockRobomimic
@@ -70,14 +70,6 @@ class Scene(Protocol):
 
     def grip_rot(self, arm: int) -> FloatArray:
         """Return the rotation (3, 3) of that site; the fingers move along its x axis."""
-        ...
-
-    def gripper_joints(self, arm: int) -> FloatArray:
-        """Return the positions (2,) of an arm's fingers [m]; 0.04 and -0.04 are open."""
-        ...
-
-    def arm_joints(self, arm: int) -> FloatArray:
-        """Return the joint angles (7,) of an arm [rad]."""
         ...
 
     def state(self) -> FloatArray:
@@ -155,14 +147,6 @@ class RobomimicScene:
     def grip_rot(self, arm: int) -> FloatArray:
         """Return the rotation (3, 3) of that site."""
         return self.site_rot(_GRIP_SITE.format(arm))
-
-    def gripper_joints(self, arm: int) -> FloatArray:
-        """Return the positions (2,) of an arm's fingers [m]."""
-        return np.array([self._data.joint(f"gripper{arm}_right_finger_joint{i}").qpos[0] for i in (1, 2)])
-
-    def arm_joints(self, arm: int) -> FloatArray:
-        """Return the joint angles (7,) of an arm [rad]."""
-        return np.array([self._data.joint(f"robot{arm}_joint{i + 1}").qpos[0] for i in range(ARM_JOINTS)])
 
     def state(self) -> FloatArray:
         """Return time, positions and velocities of robosuite's own model, flattened."""

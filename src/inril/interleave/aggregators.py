@@ -18,6 +18,11 @@ Aggregator = Callable[[Tensor, Tensor], Tensor]
 _TORCHJD_ARGUMENTS: dict[str, dict[str, float]] = {"CAGrad": {"c": 0.5}}
 
 
+def dot(a: Tensor, b: Tensor) -> float:
+    """Return the inner product of two vectors (P,), summed in float64."""
+    return float(torch.dot(a.double(), b.double()))
+
+
 def upgrad(g_rl: Tensor, g_il: Tensor, scale: float) -> Tensor:
     """Project each gradient on the dual cone of both and add them up.
 
@@ -34,12 +39,12 @@ def upgrad(g_rl: Tensor, g_il: Tensor, scale: float) -> Tensor:
 
     Source: Quinton & Rey 2024, "Jacobian Descent", eq. for A_UPGrad; Yu et al. 2020, algorithm 1, for PCGrad.
     """
-    inner = _dot(g_rl, g_il)
+    inner = dot(g_rl, g_il)
     if not inner < 0:  # also where a gradient is not finite: the sum is not either, and says so
         return scale * (g_rl + g_il)
     # (g_rl - <rl,il>/|il|^2 g_il) + (g_il - <rl,il>/|rl|^2 g_rl)
-    weight_rl = 1 - inner / _dot(g_rl, g_rl)
-    weight_il = 1 - inner / _dot(g_il, g_il)
+    weight_rl = 1 - inner / dot(g_rl, g_rl)
+    weight_il = 1 - inner / dot(g_il, g_il)
     return scale * (weight_rl * g_rl + weight_il * g_il)
 
 
@@ -91,7 +96,3 @@ def _torchjd(name: str) -> Callable[[Tensor], Tensor]:
             got=str(error),
             hint="Or choose another aggregator",
         ) from None
-
-
-def _dot(a: Tensor, b: Tensor) -> float:
-    return float(torch.dot(a.double(), b.double()))

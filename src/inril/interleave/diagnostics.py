@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info
+from inril.interleave.aggregators import dot
 from inril.interleave.separation import flatten
 
 
@@ -30,11 +31,11 @@ def gradient_angle(rl_loss: Callable[[], Tensor], il_loss: Callable[[], Tensor],
     """
     rl_a, rl_b, il_a, il_b = (_gradient(loss(), parameters) for loss in (rl_loss, rl_loss, il_loss, il_loss))
     rl, il = (rl_a + rl_b) / 2, (il_a + il_b) / 2
-    inner = _dot(rl, il)
-    rl_power, il_power = _dot(rl_a, rl_b), _dot(il_a, il_b)
+    inner = dot(rl, il)
+    rl_power, il_power = dot(rl_a, rl_b), dot(il_a, il_b)
     signal = rl_power > 0 and il_power > 0
     cosine = max(-1.0, min(1.0, inner / math.sqrt(rl_power * il_power))) if signal else 0.0
-    raw_norm = math.sqrt(_dot(rl, rl) * _dot(il, il))
+    raw_norm = math.sqrt(dot(rl, rl) * dot(il, il))
     return {
         "grad_cosine": cosine,
         "rho": -cosine,
@@ -48,7 +49,3 @@ def gradient_angle(rl_loss: Callable[[], Tensor], il_loss: Callable[[], Tensor],
 
 def _gradient(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     return flatten(torch.autograd.grad(loss, list(parameters)))
-
-
-def _dot(a: Tensor, b: Tensor) -> float:
-    return float(torch.dot(a.double(), b.double()))

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from inril.algos.base import Info, Update
-from inril.interleave.separation import flatten, pair_info, random_direction
+from inril.interleave.aggregators import dot
+from inril.interleave.separation import flatten, gradient_of, pair_info, random_direction
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 
 
@@ -38,7 +39,7 @@ class OwnStep:
             il_loss: computes the imitation loss.
             noise: where it is given, a random direction drawn from it takes the place of the imitation gradient's.
         """
-        g_rl = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        g_rl = [gradient_of(parameter) for parameter in self.parameters]
 
         def backward() -> Info:
             loss = il_loss()
@@ -63,5 +64,5 @@ class OwnStep:
 
 def _overlap(g_il: Tensor, g_rl: Tensor) -> float:
     """Return how often the reinforcement gradient is to be taken from the imitation gradient, 0 without a conflict."""
-    inner = torch.dot(g_il.double(), g_rl.double()).item()
-    return inner / torch.dot(g_rl.double(), g_rl.double()).item() if inner < 0 else 0.0
+    inner = dot(g_il, g_rl)
+    return inner / dot(g_rl, g_rl) if inner < 0 else 0.0

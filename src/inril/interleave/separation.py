@@ -37,7 +37,7 @@ class Joiner:
         Returns:
             Imitation loss, norms and angle of the pair of gradients as they were computed, over all shared parameters.
         """
-        g_rl = [_gradient(parameter) for parameter in il_parameters]
+        g_rl = [gradient_of(parameter) for parameter in il_parameters]
         loss = il_loss()
         g_il = list(torch.autograd.grad(loss, list(il_parameters)))
         if noise is not None:
@@ -106,5 +106,6 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def _gradient(parameter: Tensor) -> Tensor:
+def gradient_of(parameter: Tensor) -> Tensor:
+    """Return what `.grad` holds, zeros where no loss depends on the parameter."""
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from inril.algos.base import Algorithm, Info
 from inril.algos.idql import ranker_of
@@ -34,6 +33,7 @@ from inril.numerics import finetune_versions
 from inril.origin import origin_here
 from inril.policies.acting import Actor
 from inril.policies.files import PolicySpec, load_policy, save_policy
+from inril.progress import progress
 from inril.seeding import subseed, torch_stream
 from inril.tensor_file import file_digest, pack
 from inril.train.interleaving import imitation_loss, make_interleaver
@@ -167,20 +167,20 @@ class Finetuning:
         if self.itr == 0:
             self._log_evaluation()
             self._log_probes()
-        bar = tqdm(total=self.cfg.env_steps, initial=self.env_steps, unit="step", disable=None, desc="finetune")
-        while self.env_steps < self.cfg.env_steps:
-            before = self.env_steps
-            info = self.iteration()
-            bar.update(self.env_steps - before)
-            finished = self.env_steps >= self.cfg.env_steps
-            self.metrics.add(self.itr, self.env_steps, "train", info)
-            if self.itr % self.cfg.eval.every == 0 or finished:
-                self._log_evaluation()
-            self._log_probes()
-            log.info("itr %d, %d env steps: return %.1f", self.itr, self.env_steps, info.get("return", math.nan))
-            if self.itr % self.cfg.checkpoint_every == 0:
-                self._save()
+        with progress("finetune", self.cfg.env_steps, self.env_steps) as advance:
+            while not self.finished:
+                before = self.env_steps
+                info = self.iteration()
+                advance(self.env_steps - before)
+                self._log_iteration(info)
+                if self.itr % self.cfg.checkpoint_every == 0:
+                    self._save()
         self._publish()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget has been reached."""
+        return self.env_steps >= self.cfg.env_steps
 
     def iteration(self) -> Info:
         """Collect one rollout and take its gradient steps; returns scalars to log."""
@@ -208,6 +208,13 @@ class Finetuning:
         info["n_rl_updates"] = self.interleaver.n_rl_updates
         info["n_il_updates"] = self.interleaver.n_il_updates
         return info
+
+    def _log_iteration(self, info: Info) -> None:
+        self.metrics.add(self.itr, self.env_steps, "train", info)
+        if self.itr % self.cfg.eval.every == 0 or self.finished:
+            self._log_evaluation()
+        self._log_probes()
+        log.info("itr %d, %d env steps: return %.1f", self.itr, self.env_steps, info.get("return", math.nan))
 
     def _gradient_angle(self) -> Info:
         generator = torch_stream(self.cfg.seed, "diagnose", self.itr)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from inril.config.base import Execution
 from inril.config.runs import OptimConfig, PretrainConfig
@@ -24,6 +23,7 @@ from inril.origin import origin_here
 from inril.policies.acting import PolicyActor
 from inril.policies.ema import update_ema
 from inril.policies.files import ChunkedPolicy, PolicySpec, save_policy
+from inril.progress import progress
 from inril.seeding import subseed, torch_stream
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.train.run_folder import OnMismatch, open_run
@@ -71,15 +71,15 @@ def run(
             log.info("resuming at gradient step %d", cloning.step)
         row = {"task": cfg.task.id, "method": cfg.policy_name, "separation": "", "m": "", "seed": cfg.seed}
         metrics = MetricsLog(folder.progress, row, length)
-        bar = tqdm(total=cfg.optim.max_steps, initial=cloning.step, unit="step", disable=None, desc="pretrain")
-        while not cloning.finished:
-            cloning.train_block(out)
-            values = cloning.check()
-            metrics.add(cloning.step, 0, "train", values)
-            bar.update(cfg.plateau.check_every)
-            log.info("step %d: %s", cloning.step, ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
-            folder.check()
-            folder.save({**cloning.state_dict(), "metrics_length": metrics.flush()})
+        with progress("pretrain", cfg.optim.max_steps, cloning.step) as advance:
+            while not cloning.finished:
+                cloning.train_block(out)
+                values = cloning.check()
+                metrics.add(cloning.step, 0, "train", values)
+                advance(cfg.plateau.check_every)
+                log.info("step %d: %s", cloning.step, ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
+                folder.check()
+                folder.save({**cloning.state_dict(), "metrics_length": metrics.flush()})
         report = cloning.report()
         folder.check()
         for episode in report.episodes(cfg.task.metric):

@@ -13,6 +13,7 @@ from torch import Tensor
 from toy_env import ToyEnv
 
 from inril.algos.base import Info, Update
+from inril.algos.make import make_algorithm
 from inril.algos.ppo import PPO
 from inril.algos.residual_ppo import LastingNoise, ResidualHead, make_residual_ppo
 from inril.config.base import TaskSpec
@@ -431,17 +432,23 @@ def test_critic_starts_near_a_quarter(make: Make) -> None:
     [
         (
             {"act_steps": 3},
-            "algo: residual.act_steps: expected at most the pre-trained policy's 2 steps of its chunks, got 3",
+            "residual.act_steps: expected at most the 2 steps of the pre-trained policy's chunks, got 3",
         ),
         (
             {"ddim_steps": 7},
-            "algo: residual.ddim_steps: expected at most the pre-trained policy's 6 denoising steps, got 7",
+            "residual.ddim_steps: expected at most the 6 denoising steps of the pre-trained policy, got 7",
         ),
     ],
 )
-def test_a_base_that_cannot_act_so_is_refused(make: Make, changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        make(algo={"residual": {**ALGO["residual"], **changed}})
+def test_a_base_that_cannot_act_so_is_refused(
+    configure: Configure, diffusion_policy: DiffusionPolicy, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=f"algo: {message}"):
+        make_algorithm(
+            configure({"residual": {**ALGO["residual"], **changed}}),
+            diffusion_policy,
+            demos=None,  # type: ignore[arg-type] # refused before they are looked at
+        )
 
 
 @pytest.mark.parametrize(

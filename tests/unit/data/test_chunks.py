@@ -11,7 +11,7 @@ import torch
 
 from inril.config.base import TaskSpec
 from inril.config.runs import HoldoutConfig
-from inril.data.chunks import chunk_starts, episode_steps, gather_chunks, split_demos
+from inril.data.chunks import chunk_starts, episode_steps, split_demos
 from inril.data.demo_file import Demos, Episode, read_demos, write_demos
 from inril.data.normalizer import Normalizer
 from inril.data.split import split_episodes
@@ -44,12 +44,6 @@ def test_last_chunk_ends_with_its_episode() -> None:
     np.testing.assert_array_equal(starts, [0, 1, 5])
 
 
-def test_chunks_are_consecutive_actions() -> None:
-    action = np.arange(20, dtype=np.float32).reshape(10, 2)
-    chunks = gather_chunks(action, np.array([0, 6]), 3)
-    np.testing.assert_array_equal(chunks, [action[0:3], action[6:9]])
-
-
 def test_steps_of_episodes() -> None:
     np.testing.assert_array_equal(episode_steps(np.array([2, 5, 6]), np.array([0, 2])), [0, 1, 5])
 
@@ -61,7 +55,7 @@ def test_dataset_holds_the_normalised_chunks_of_its_episodes(demos: Demos) -> No
         starts = chunk_starts(demos.episode_ends, 4, episode_ids)
         assert len(dataset) == len(starts)
         batch = dataset[torch.arange(len(dataset))]
-        raw = torch.from_numpy(gather_chunks(demos.action, starts, 4))
+        raw = torch.from_numpy(demos.action[starts[:, None] + np.arange(4)])
         torch.testing.assert_close(batch.action_chunk, split.normalizer.normalize_action(raw))
         torch.testing.assert_close(
             batch.obs, split.normalizer.normalize_obs(torch.from_numpy(demos.obs[starts])), rtol=0, atol=0

@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from robomimic_reader import read_with_robomimic
 
 import inril
 from inril.config.base import TaskSpec
@@ -19,7 +19,6 @@ from inril.data.demo_file import Episode, demo_returns, read_demos, read_provena
 from inril.data.env_args import env_args
 from inril.errors import InputError
 from inril.numerics import VERSIONS
-from inril.thirdparty import sequence_dataset
 
 MakeEpisodes = Callable[..., list[Episode]]
 
@@ -78,8 +77,7 @@ def test_layout_is_that_of_robomimic(demo_path: Path) -> None:
 
 
 def test_robomimic_opens_the_file(demo_path: Path) -> None:
-    pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
-    sequences: Any = sequence_dataset(demo_path, seq_length=4, filter_key="valid")
+    sequences = read_with_robomimic(demo_path, filter_key="valid")
     with h5py.File(demo_path) as file:
         demo = file["mask/valid"][0].decode()
         first = file[f"data/{demo}/obs/flat"][:4]
@@ -156,18 +154,17 @@ def test_parts_are_put_together_in_the_order_of_the_task(
 
 
 def test_robomimic_finds_its_own_environment_and_filter_keys(robot_path: Path, robot_task: TaskSpec) -> None:
-    pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
     with h5py.File(robot_path) as file:
         env_args = json.loads(file["data"].attrs["env_args"])
         first = {key: file[f"data/demo_1/obs/{key}"][:4] for key in robot_task.obs_keys}
     assert (env_args["env_name"], env_args["env_version"], env_args["type"]) == ("Lift", "1.4.1", 1)
     assert env_args["env_kwargs"]["robots"] == ["Panda"]
     assert env_args["env_kwargs"]["controller_configs"]["type"] == "OSC_POSE"
-    sequences: Any = sequence_dataset(robot_path, seq_length=4, filter_key="worse")
+    sequences = read_with_robomimic(robot_path, filter_key="worse")
     assert len(sequences) == 9
     for key, part in first.items():
         np.testing.assert_array_equal(sequences[0]["obs"][key], part)
-    assert len(sequence_dataset(robot_path, filter_key="better")) == 12  # type: ignore[arg-type]
+    assert len(read_with_robomimic(robot_path, filter_key="better")) == 12
 
 
 def test_two_robots_have_two_entries(robot_task: TaskSpec) -> None:

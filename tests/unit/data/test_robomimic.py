@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from file_server import FileServer
 from robomimic_files import ARM, LENGTHS, MASKS, Obs, env_args, observe, random_poses, write_file
+from robomimic_reader import read_with_robomimic
 
 import inril.thirdparty
 from inril.config.runs import DemosConfig
@@ -20,7 +21,6 @@ from inril.data.robomimic import read_robomimic
 from inril.errors import InputError
 from inril.project import Project
 from inril.settings import read_yaml
-from inril.thirdparty import sequence_dataset
 
 CONFIG = Path(__file__).parents[3] / "config"
 PROJECT = Project(CONFIG, read_yaml(CONFIG / "config.yaml"))
@@ -173,11 +173,10 @@ def test_from_the_web_to_demonstrations(
 
 
 def test_robomimic_opens_what_was_made_of_its_file(tmp_path: Path, server: FileServer, site: str) -> None:
-    pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
     server.content = published(tmp_path, "square", "1.5.1").read_bytes()
     out = tmp_path / "robomimic.hdf5"
     make_demos(config("square", url=f"{site}/low_dim_v15.hdf5"), out)
-    sequences: Any = sequence_dataset(out, seq_length=4, filter_key="better_operator_1")
+    sequences = read_with_robomimic(out, filter_key="better_operator_1")
     assert len(sequences) == LENGTHS[0]
     first = observed("square", "1.4.1")[0]
     for key, array in first.items():
@@ -188,7 +187,7 @@ def test_robomimic_opens_what_was_made_of_its_file(tmp_path: Path, server: FileS
         held_out = len(file["mask/valid"])
     assert members == {"worse": ["demo_4", "demo_5"], "robomimic_valid": ["demo_1"]}
     assert held_out == 5  # the project's own split
-    assert len(sequence_dataset(out)) == sum(LENGTHS)  # type: ignore[arg-type]
+    assert len(read_with_robomimic(out)) == sum(LENGTHS)
 
 
 @pytest.mark.parametrize("quality", ["mh", "ph"])

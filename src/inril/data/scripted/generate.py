@@ -6,12 +6,11 @@ and the first successes of each group, in order of their numbers, are kept.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, mean_return, write_demos
@@ -21,7 +20,9 @@ from inril.data.scripted.store import AttemptStore, Job
 from inril.data.scripted.workers import Runner, runner
 from inril.errors import InputError
 from inril.numerics import VERSIONS
+from inril.progress import Advance, progress
 
+log = logging.getLogger(__name__)
 _MIN_SUCCESS = 0.05  # below this rate an expert is broken, or the level absurd
 
 Attempts = dict[Group, list[Attempt]]
@@ -47,9 +48,8 @@ def generate_scripted(cfg: DemosConfig, out: Path, sim_threads: int = 1) -> None
     recipe = Recipe(cfg.task.id, cfg.level, cfg.seed, cfg.max_demo_steps)
     members = {group: range(i, cfg.n_demos, len(GROUPS)) for i, group in enumerate(GROUPS)}
     store = AttemptStore(out, recipe)
-    console = Console(stderr=True)
-    with Progress(console=console) as progress, runner(recipe, sim_threads) as run:
-        attempts = collect({group: len(ids) for group, ids in members.items()}, store, run, progress)
+    with progress("demonstrations", cfg.n_demos) as advance, runner(recipe, sim_threads) as run:
+        attempts = collect({group: len(ids) for group, ids in members.items()}, store, run, advance)
     kept = {group: iter(successes(tried)) for group, tried in attempts.items()}
     episodes = [next(kept[GROUPS[i % len(GROUPS)]]) for i in range(cfg.n_demos)]
     made_with = {"level": cfg.level, "seed": cfg.seed, "max_demo_steps": cfg.max_demo_steps}
@@ -63,10 +63,10 @@ def generate_scripted(cfg: DemosConfig, out: Path, sim_threads: int = 1) -> None
     write_demos(out, cfg.task, episodes, provenance, {group: list(ids) for group, ids in members.items()})
     store.remove()
     for group, tried in attempts.items():
-        console.print(f"{group}: {len(successes(tried))} of {len(tried)} attempts succeeded")
+        log.info("%s: %d of %d attempts succeeded", group, len(successes(tried)), len(tried))
 
 
-def collect(n_wanted: dict[Group, int], store: AttemptStore, run: Runner, progress: Progress) -> Attempts:
+def collect(n_wanted: dict[Group, int], store: AttemptStore, run: Runner, advance: Advance) -> Attempts:
     """Let each group try, in order of the attempts' numbers, until it has succeeded often enough.
 
     Each round makes the attempts that are needed if all of them succeed; so none is in vain, and which are made does
@@ -76,7 +76,7 @@ def collect(n_wanted: dict[Group, int], store: AttemptStore, run: Runner, progre
         n_wanted: successes of each group.
         store: attempts that need no repetition; new ones are added.
         run: what runs the others.
-        progress: shows how many demonstrations there are.
+        advance: is told of every success.
 
     Returns:
         All attempts of each group by number; the last round ends with the last success.
@@ -85,14 +85,13 @@ def collect(n_wanted: dict[Group, int], store: AttemptStore, run: Runner, progre
         InputError: a group hardly ever succeeds.
     """
     attempts: Attempts = {group: [] for group in n_wanted}
-    bar = progress.add_task("demonstrations", total=sum(n_wanted.values()))
     while jobs := _next_round(n_wanted, attempts):
         results = {job: stored for job in jobs if (stored := store.load(job)) is not None}
-        progress.advance(bar, len(successes(list(results.values()))))
+        advance(len(successes(list(results.values()))))
         for job, result in run([job for job in jobs if job not in results]):
             store.save(job, result)
             results[job] = result
-            progress.advance(bar, len(successes([result])))
+            advance(len(successes([result])))
         for job in jobs:
             attempts[job.group].append(results[job])
     return attempts

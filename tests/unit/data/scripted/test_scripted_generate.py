@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from robomimic_reader import read_with_robomimic
 
 import inril.data.scripted.generate as scripted
 from inril.config.runs import DemosConfig
@@ -23,7 +23,6 @@ from inril.data.scripted.operator import GROUPS
 from inril.data.scripted.store import AttemptStore, Job
 from inril.data.scripted.workers import Runner
 from inril.errors import InputError
-from inril.thirdparty import sequence_dataset
 
 LiftDemos = Callable[..., DemosConfig]
 RECIPE = Recipe("lift", 1.0, 0, 400)
@@ -90,16 +89,17 @@ def test_first_successes_of_each_group_in_turns(tmp_path: Path, lift_demos: Lift
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_statistics_are_recorded_and_printed(
-    tmp_path: Path, lift_demos: LiftDemos, fakes: Fakes, capsys: pytest.CaptureFixture[str]
+def test_statistics_are_recorded_and_logged(
+    tmp_path: Path, lift_demos: LiftDemos, fakes: Fakes, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "inril")
     generate_scripted(lift_demos(n_demos=7, seed=3), tmp_path / "demos.hdf5")
     provenance = read_provenance(tmp_path / "demos.hdf5")
     assert provenance["source"] == "generated"
     assert (provenance["seed"], provenance["level"], provenance["max_demo_steps"]) == (3, 1.0, 400)
     assert (provenance["better_attempts"], provenance["better_successes"]) == (5, 3)
     assert provenance["better_mean_steps"] == 12
-    assert "better: 3 of 5 attempts succeeded" in capsys.readouterr().err
+    assert "better: 3 of 5 attempts succeeded" in caplog.messages
 
 
 def test_few_demonstrations_leave_a_group_out(tmp_path: Path, lift_demos: LiftDemos, fakes: Fakes) -> None:
@@ -163,11 +163,11 @@ def test_attempts_of_other_settings_are_thrown_away(tmp_path: Path) -> None:
 
 
 def test_collecting_goes_on_until_each_group_has_enough(tmp_path: Path) -> None:
-    from rich.progress import Progress
-
+    advanced: list[int] = []
     run = Fakes(lambda job: job.number < 3)
-    with Progress(disable=True) as progress:
-        attempts = collect({"better": 2, "worse": 1}, AttemptStore(tmp_path / "demos.hdf5", RECIPE), run, progress)
+    store = AttemptStore(tmp_path / "demos.hdf5", RECIPE)
+    attempts = collect({"better": 2, "worse": 1}, store, run, advanced.append)
+    assert sum(advanced) == 3
     assert [attempt.episode is None for attempt in attempts["better"]] == [True] * 3 + [False] * 2
     assert [attempt.episode is None for attempt in attempts["worse"]] == [True] * 3 + [False]
 
@@ -182,8 +182,7 @@ def test_processes_change_nothing_and_others_open_the_file(tmp_path: Path, lift_
     with h5py.File(tmp_path / "one.hdf5") as file:
         assert all(file[f"data/demo_{i}/rewards"][-1] == 1 for i in range(5))  # successes only
         assert len(file["data/demo_0/states"]) == file["data/demo_0"].attrs["num_samples"]
-    pytest.importorskip("robomimic.utils.dataset", reason="robomimic is not installed", exc_type=ImportError)
-    sequences: Any = sequence_dataset(tmp_path / "one.hdf5", seq_length=4, filter_key="okay")
+    sequences = read_with_robomimic(tmp_path / "one.hdf5", filter_key="okay")
     assert len(sequences) == demo_returns(tmp_path / "one.hdf5").lengths[[1, 4]].sum()
     assert sequences[0]["actions"].shape == (4, 7)
     assert sequences[0]["obs"]["object"].shape == (4, 10)

@@ -19,7 +19,6 @@ from inril.types import FloatArray
 _TOP_RADIUS_M = 0.1
 _HUB_Z = 0.031
 _LEG_GRIP_M, _LEG_TOP_M = 0.036, 0.044  # along its axis: of the pitched hand, and from above
-_BASE_SEAT_M = 0.053125
 _BASE_HAND_YAW_RAD = np.deg2rad(50)
 _PITCH_RAD = np.deg2rad(50)
 _UP = np.array([0.0, 0.0, 1.0])
