@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from inril import cli
+from inril.cli import options
+from inril.config import reference
 from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
 from inril.project import Project
@@ -42,16 +44,18 @@ def finetune(config: str, out: Path) -> int:
 
 def test_schemas_are_in_sync_with_the_models() -> None:
     on_disk = {path.name: path.read_text() for path in (ROOT / "workflow" / "schemas").iterdir()}
-    assert on_disk == cli.schemas(), "run: inril schemas --out workflow/schemas --readme config/README.md"
+    assert on_disk == reference.schemas(), "run: inril schemas --out workflow/schemas --readme config/README.md"
 
 
 def test_schemas_accept_what_the_configuration_resolves_to(settings: str) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="comes with snakemake")
-    schema = json.loads(cli.schemas()["finetune.schema.json"])
+    schema = json.loads(reference.schemas()["finetune.schema.json"])
     jsonschema.validate(json.loads(settings), schema)
     with pytest.raises(jsonschema.ValidationError, match="gama"):
         jsonschema.validate(json.loads(settings) | {"gama": 1}, schema)
-    jsonschema.validate(read_yaml(ROOT / "config" / "config.yaml"), json.loads(cli.schemas()["config.schema.json"]))
+    jsonschema.validate(
+        read_yaml(ROOT / "config" / "config.yaml"), json.loads(reference.schemas()["config.schema.json"])
+    )
 
 
 def test_check_finds_the_shipped_configuration_in_order(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +66,7 @@ def test_check_finds_the_shipped_configuration_in_order(capsys: pytest.CaptureFi
 def test_file_and_inline_json_mean_the_same(settings: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(settings)  # JSON is YAML
-    assert cli.read_config(FinetuneConfig, str(path)) == cli.read_config(FinetuneConfig, settings)
+    assert options.read_config(FinetuneConfig, str(path)) == options.read_config(FinetuneConfig, settings)
 
 
 @pytest.mark.parametrize(
@@ -132,19 +136,19 @@ def test_what_the_user_can_put_right_is_one_line(
     status: int,
     message: str,
 ) -> None:
-    def fail(args: object) -> None:
+    def fail() -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_schemas", fail)
+    monkeypatch.setattr(reference, "schemas", fail)
     assert cli.main(["schemas", "--out", "folder"]) == status
     assert capsys.readouterr().err.startswith(message)
 
 
 def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(args: object) -> None:
+    def fail() -> None:
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr(cli, "_schemas", fail)
+    monkeypatch.setattr(reference, "schemas", fail)
     with pytest.raises(OSError, match="Bad file descriptor"):
         cli.main(["schemas", "--out", "folder"])
 

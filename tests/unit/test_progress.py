@@ -15,17 +15,17 @@ from inril.progress import progress
 # A command that works for a while and logs on the way.
 CODE = """
 import logging, sys, time
-from inril import cli
+from inril import cli, publish
 from inril.progress import progress
 
-def work(_):
+def work(targets):
     with progress("work", 3) as advance:
         for i in range(3):
             time.sleep(0.2)  # the bar is drawn again meanwhile
             advance(1)
             logging.getLogger("inril").info("step %d is done", i)
 
-cli._pull = work
+publish.pull = work
 sys.exit(cli.main(["pull"]))
 """
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from inril.cli import schemas
 from inril.config.base import DemoSource
+from inril.config.reference import schemas
 from inril.config.root import Axes
 from inril.config.runs import DemosConfig, FinetuneConfig
 from inril.errors import InputError

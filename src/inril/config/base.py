@@ -29,6 +29,7 @@ Method = Annotated[str, Field(pattern=r"^[a-z]\w*$", description="file in config
 PolicyName = Annotated[str, Field(pattern=r"^[a-z]\w*$", description="file in config/policies, without .yaml")]
 DemoSource = Literal["generated", "d4rl", "robomimic"]
 Device = Literal["auto", "cpu", "cuda"]
+OnMismatch = Literal["error", "restart"]  # what to do when a folder holds the state of another run
 Suite = Literal["gym", "robomimic", "furniture"]
 SCRIPTED: tuple[Suite, ...] = ("robomimic", "furniture")  # suites whose demonstrators are scripts
 Sim = Literal["fast", "stock"]

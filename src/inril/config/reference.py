@@ -1,4 +1,4 @@
-"""Tables of settings for people: what stands between the markers of config/README.md.
+"""Settings told: to programs by JSON schemas, to people by tables between the markers of config/README.md.
 
 `<!-- keys of MODEL -->` or `<!-- keys of MODEL without KEY KEY -->`, and `<!-- end -->`, enclose the table of a model.
 Sections without a table of their own on the page are told key by key within the one that they belong to, and what a
@@ -28,6 +28,22 @@ _BOUNDS = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "
 _NOUNS = {"integer": "integer", "number": "number", "string": "text"}
 
 Schema = Mapping[str, Any]
+
+_SCHEMAS: dict[str, type[base.Model]] = {
+    "config": root.RootConfig,
+    "demos": runs.DemosConfig,
+    "expert": runs.ExpertJob,
+    "finetune": runs.FinetuneConfig,
+    "pretrain": runs.PretrainConfig,
+}
+
+
+def schemas() -> dict[str, str]:
+    """Return the JSON schema of every setting, by file name."""
+    return {
+        f"{name}.schema.json": json.dumps(model.model_json_schema(), indent=2) + "\n"
+        for name, model in _SCHEMAS.items()
+    }
 
 
 class Key(NamedTuple):

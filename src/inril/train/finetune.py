@@ -18,7 +18,7 @@ from inril.algos.base import Algorithm, Info
 from inril.algos.idql import ranker_of
 from inril.algos.make import make_algorithm
 from inril.config.algos import IDQLConfig, ResidualPPOConfig
-from inril.config.base import Execution
+from inril.config.base import Execution, OnMismatch
 from inril.config.policy import DiffusionConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
@@ -38,7 +38,7 @@ from inril.seeding import subseed, torch_stream
 from inril.tensor_file import file_digest, pack
 from inril.train.interleaving import imitation_loss, make_interleaver
 from inril.train.pretrain import fixed_probe
-from inril.train.run_folder import OnMismatch, RunFolder, open_run
+from inril.train.run_folder import RunFolder, open_run
 
 log = logging.getLogger(__name__)
 _OUT_OF_RANGE = 0.01  # share of observations that is worth a warning

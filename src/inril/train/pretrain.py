@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from inril.config.base import Execution
+from inril.config.base import Execution, OnMismatch
 from inril.config.runs import OptimConfig, PretrainConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
@@ -26,7 +26,7 @@ from inril.policies.files import ChunkedPolicy, PolicySpec, save_policy
 from inril.progress import progress
 from inril.seeding import subseed, torch_stream
 from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
-from inril.train.run_folder import OnMismatch, open_run
+from inril.train.run_folder import open_run
 
 log = logging.getLogger(__name__)
 _PROBE_SIZE = 4096

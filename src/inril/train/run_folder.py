@@ -19,11 +19,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from inril.config.base import Model
+from inril.config.base import Model, OnMismatch
 from inril.errors import InputError
 from inril.files import write_atomically, write_error
 from inril.origin import Origin, comments
@@ -31,7 +31,6 @@ from inril.tensor_file import pack, read_tensors, unpack, write_tensors
 from inril.train.run_lock import RunLock
 
 log = logging.getLogger(__name__)
-OnMismatch = Literal["error", "restart"]
 
 
 @contextmanager
