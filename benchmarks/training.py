@@ -77,15 +77,15 @@ def measure(case: Case) -> dict[str, float]:
 
     Entries of "limit: ..." are the seconds that a part would take at its limit.
     """
-    from inril import paths
     from inril.algos.make import make_algorithm
+    from inril.config import paths
+    from inril.config.layers import read_yaml
+    from inril.config.project import Project
     from inril.data.chunks import split_demos
     from inril.data.demo_file import read_demos
-    from inril.origin import origin_here
-    from inril.policies.files import load_policy
-    from inril.project import Project
-    from inril.settings import read_yaml
+    from inril.policies.policy_file import load_policy
     from inril.train import finetune
+    from inril.train.origin import origin_here
     from inril.train.run_folder import open_run
 
     torch.set_num_threads(1)

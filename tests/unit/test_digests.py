@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 from inril.config.base import SOURCES
-from inril.numerics import finetune_versions
-from inril.paths import AnyRun, Run
-from inril.plan import Plan
-from inril.project import Project
-from inril.settings import read_yaml
+from inril.config.layers import read_yaml
+from inril.config.numerics import finetune_versions
+from inril.config.paths import AnyRun, Run
+from inril.config.plan import Plan
+from inril.config.project import Project
 
 CONFIG = Path(__file__).parents[2] / "config"
 DIGESTS = Path(__file__).with_name("digests.json")

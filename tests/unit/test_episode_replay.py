@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from inril.config.base import TaskSpec
+from inril.config.layers import read_yaml
+from inril.config.project import Project
 from inril.envs.batched import BatchedSimulator
 from inril.evaluate import evaluate
 from inril.policies.acting import FunctionActor
-from inril.project import Project
-from inril.replay import Episode, Round, record
-from inril.settings import read_yaml
+from inril.report.recording import RecordedEpisode, Round, record
 from inril.types import ChunkStep, FloatArray
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -112,4 +112,4 @@ def test_episodes_end_when_the_task_is_solved_or_they_do(metric: str, expected: 
     ]
     for step in steps:
         recorded.add(np.zeros((4, 1)), np.zeros((4, 4, 3)), step)
-    assert recorded.episodes() == [Episode(i, *end) for i, end in enumerate(expected)]
+    assert recorded.episodes() == [RecordedEpisode(i, *end) for i, end in enumerate(expected)]

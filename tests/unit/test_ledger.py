@@ -3,10 +3,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from inril import ledger
 from inril.errors import InputError
 from inril.metrics import MetricsLog
-from inril.origin import Origin, comments
+from inril.publishing import ledger
+from inril.train.origin import Origin, comments
 
 RUN = {"task": "hopper", "method": "dppo", "separation": "none", "m": "inf", "seed": 0}
 CPU = Origin("Some CPU, AVX2", "inril 1, commit abc")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inril.publish import is_left_out
+from inril.publishing.store import is_left_out
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inril.config.runs import FinetuneConfig
-from inril.numerics import (
+from inril.config.layers import read_yaml
+from inril.config.numerics import (
     VERSIONS,
     demos_versions,
     evaluation_versions,
@@ -15,8 +15,8 @@ from inril.numerics import (
     pretrain_versions,
     versions,
 )
-from inril.project import Project
-from inril.settings import read_yaml
+from inril.config.project import Project
+from inril.config.runs import FinetuneConfig
 
 CONFIG = Path(__file__).parents[2] / "config"
 

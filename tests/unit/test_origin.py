@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import inril
-from inril import origin
-from inril.origin import comments, origin_here, read_origins
+from inril.train import origin
+from inril.train.origin import comments, origin_here, read_origins
 
 
 def test_names_processor_instruction_set_and_code() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from inril.config.layers import read_yaml
+from inril.config.paths import AnyRun, Pretraining, Run, run_of
+from inril.config.plan import Plan
+from inril.config.project import Project
 from inril.errors import InputError
-from inril.paths import AnyRun, Pretraining, Run, run_of
-from inril.plan import Plan
-from inril.project import Project
-from inril.settings import read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
 FILMS = {
@@ -137,7 +137,7 @@ def test_a_demonstrator_that_comes_with_the_code_has_a_hash() -> None:
 
 
 def test_a_demonstrator_that_is_missing_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inril.plan._DEMONSTRATORS", tmp_path)
+    monkeypatch.setattr("inril.config.plan._DEMONSTRATORS", tmp_path)
     assert plan().demonstrator("hopper", "generated") is None
 
 

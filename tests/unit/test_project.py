@@ -10,12 +10,12 @@ import yaml
 from pydantic import ValidationError
 
 from inril.config.base import DemoSource
+from inril.config.layers import merge, read_yaml
+from inril.config.project import Project
 from inril.config.reference import schemas
 from inril.config.root import Axes
 from inril.config.runs import DemosConfig, FinetuneConfig
 from inril.errors import InputError
-from inril.project import Project
-from inril.settings import merge, read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inril.errors import InputError
-from inril.published import adopt, is_unfinished, read_record
+from inril.publishing.mirror import adopt, is_unfinished, read_record
 
 RUN = "results/smoke/finetune/hopper/dppo/surgery/m2/seed0"
 METRICS, POLICY = f"{RUN}/metrics.csv", f"{RUN}/policy.safetensors"

@@ -8,8 +8,8 @@ from urllib.parse import urlparse
 
 import pytest
 
+from inril.data.thirdparty import d4rl_url, robomimic_url
 from inril.errors import InputError
-from inril.thirdparty import d4rl_url, robomimic_url
 
 
 @pytest.mark.parametrize("task_id", ["hopper", "walker2d", "halfcheetah"])
@@ -49,7 +49,7 @@ def test_an_unknown_robomimic_task_or_quality_lists_the_choices() -> None:
 def test_use_prints_nothing_and_leaves_dead_requirements_out() -> None:
     code = """
 import sys
-from inril.thirdparty import d4rl_url, robomimic_url
+from inril.data.thirdparty import d4rl_url, robomimic_url
 d4rl_url("hopper"), robomimic_url("lift", "mh")
 loaded = {"mujoco_py", "torchvision", "pybullet", "dm_control", "tensorboard"} & set(sys.modules)
 sys.exit(f"imported: {loaded}" if loaded else 0)

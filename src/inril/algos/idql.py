@@ -18,15 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info, Update
-from inril.algos.experience import Experience, make_experience
-from inril.algos.gae import explained_variance
 from inril.algos.off_policy import OffPolicy
 from inril.config.algos import IDQLConfig
 from inril.config.policy import RankerConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos
-from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos
+from inril.learning.experience import Experience, make_experience
+from inril.learning.gae import explained_variance
+from inril.learning.replay_buffer import Transitions
+from inril.learning.rewarded_demos import RewardedDemos, read_rewarded_demos
+from inril.learning.update import Info, Update
 from inril.policies.acting import Actor
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import Critics
@@ -35,7 +36,6 @@ from inril.policies.ema import update_ema
 from inril.policies.mlp import MLP
 from inril.policies.ranked import build_critics, take
 from inril.seeding import subseed
-from inril.train.replay import Transitions
 
 _DIAGNOSED = 1024  # transitions
 

@@ -35,7 +35,7 @@ class AlgoConfig(Model):
 
     @property
     def numerics(self) -> tuple[str, ...]:
-        """Parts of `inril.numerics.VERSIONS` that it computes with, under these settings."""
+        """Parts of `inril.config.numerics.VERSIONS` that it computes with, under these settings."""
         return (self.kind,)
 
     def limits(self, denoising_steps: int, horizon_steps: int) -> list[Limit]:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info, Update
 from inril.interleave.aggregators import dot
 from inril.interleave.separation import flatten, gradient_of, pair_info, random_direction
-from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.update import Info, Update
 
 
 class OwnStep:

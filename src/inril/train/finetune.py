@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from inril.algos.base import Algorithm, Info
+from inril.algos.base import Algorithm
 from inril.algos.idql import ranker_of
 from inril.algos.make import make_algorithm
 from inril.config.algos import IDQLConfig, ResidualPPOConfig
 from inril.config.base import Execution, OnMismatch
+from inril.config.numerics import finetune_versions
 from inril.config.policy import DiffusionConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import SplitDemos, split_demos
@@ -28,15 +29,15 @@ from inril.envs import make_env
 from inril.errors import InputError
 from inril.evaluate import Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
+from inril.learning.update import Info
 from inril.metrics import MetricsLog
-from inril.numerics import finetune_versions
-from inril.origin import origin_here
 from inril.policies.acting import Actor
-from inril.policies.files import PolicySpec, load_policy, save_policy
+from inril.policies.policy_file import PolicySpec, load_policy, save_policy
 from inril.progress import progress
 from inril.seeding import subseed, torch_stream
 from inril.tensor_file import file_digest, pack
 from inril.train.interleaving import imitation_loss, make_interleaver
+from inril.train.origin import origin_here
 from inril.train.pretrain import fixed_probe
 from inril.train.run_folder import RunFolder, open_run
 
@@ -344,10 +345,10 @@ class Finetuning:
             )
 
     @contextmanager
-    def _clock(self, phase: str) -> Iterator[None]:
+    def _clock(self, part: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.seconds[phase] += time.perf_counter() - start
+        self.seconds[part] += time.perf_counter() - start
 
     def _flush_timing(self) -> None:
         self.timing.add(self.itr, self.env_steps, "seconds", self.seconds)

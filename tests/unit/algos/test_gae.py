@@ -5,7 +5,7 @@ import pytest
 import torch
 from oracles import double_sum
 
-from inril.algos.gae import RewardScaler, gae
+from inril.learning.gae import RewardScaler, gae
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (0.999, 1.0), (0.9, 0.0), (1.0, 0.5)])

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from inril.algos.ppo_loss import clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 from inril.config.algos import ClipSchedule
+from inril.learning.ppo_loss import clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 
 
 def test_clip_schedule_is_the_references_on_robomimic() -> None:

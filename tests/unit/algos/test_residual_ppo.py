@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from torch import Tensor
 from toy_env import ToyEnv
 
-from inril.algos.base import Info, Update
 from inril.algos.make import make_algorithm
 from inril.algos.ppo import PPO
 from inril.algos.residual_ppo import LastingNoise, ResidualHead, make_residual_ppo
 from inril.config.base import TaskSpec
 from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
-from inril.interleave.phase import Phase
+from inril.interleave.imitation_block import Phase
+from inril.learning.update import Info, Update
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise
 from inril.tensor_file import pack, unpack
 from inril.train.interleaving import make_interleaver

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inril.algos.watch import Watch, position_dims
 from inril.config.base import TaskSpec
 from inril.data.normalizer import Normalizer
+from inril.learning.watch import Watch, position_dims
 
 LIFT = TaskSpec(
     id="lift", title="Lift", suite="robomimic", obs_dim=6, action_dim=2, max_episode_steps=10, metric="success",

@@ -9,11 +9,11 @@ import pytest
 import inril.train.expert
 from inril.config.base import TaskSpec
 from inril.config.runs import DemosConfig
-from inril.data import make_demos
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
-from inril.data.generate import generate, roll_out
+from inril.data.rollouts import generate, roll_out
 from inril.envs import BatchedEnv
 from inril.errors import InputError
+from inril.train.demonstrate import make_demos
 from inril.types import BoolArray, ChunkStep, FloatArray
 
 

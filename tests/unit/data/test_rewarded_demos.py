@@ -13,15 +13,15 @@ from inril.config.base import TaskSpec
 from inril.config.runs import HoldoutConfig
 from inril.data.demo_file import Episode, read_demos, write_demos
 from inril.data.normalizer import Normalizer
-from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos
 from inril.data.scripted.attempt import Recipe, attempt, reset_rng
+from inril.data.scripted.robomimic.scene import make_scene
 from inril.data.split import split_episodes
 from inril.envs import make
-from inril.envs.robomimic import FastRobomimic
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
-from inril.envs.scene import make_scene
+from inril.envs.robomimic.suite import FastRobomimic
+from inril.envs.robomimic.tasks import ROBOMIMIC_TASKS
 from inril.errors import InputError
-from inril.train.replay import Transitions
+from inril.learning.replay_buffer import Transitions
+from inril.learning.rewarded_demos import RewardedDemos, read_rewarded_demos
 from inril.types import ChunkStep
 
 MakeEpisodes = Callable[..., list[Episode]]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from inril.config.runs import PhaseConfig
-from inril.interleave.phase import Phase
+from inril.config.runs import BlockConfig
+from inril.interleave.imitation_block import ImitationBlock
 
 
 class Problem:
@@ -16,7 +16,7 @@ class Problem:
     def __init__(self, **changed: Any) -> None:
         self.weight = torch.nn.Parameter(torch.ones(3))
         self.n_batches = self.n_ended = 0
-        self.phase = Phase([self.weight], self.end, **PhaseConfig(**{"n_steps": 4, **changed}).model_dump())
+        self.block = ImitationBlock([self.weight], self.end, **BlockConfig(**{"n_steps": 4, **changed}).model_dump())
 
     def loss(self) -> Tensor:
         self.n_batches += 1
@@ -27,7 +27,7 @@ class Problem:
 
     def run(self) -> list[dict[str, float]]:
         infos = []
-        for update in self.phase.updates(self.loss):
+        for update in self.block.updates(self.loss):
             assert not self.n_ended
             update.zero_grad()
             infos.append(update.backward())

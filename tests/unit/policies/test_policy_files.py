@@ -8,7 +8,7 @@ import torch
 from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, GaussianConfig, UNetConfig
 from inril.errors import InputError
-from inril.policies.files import PolicySpec, load_policy, save_policy
+from inril.policies.policy_file import PolicySpec, load_policy, save_policy
 from inril.tensor_file import write_tensors
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from inril.learning.episodes import EpisodeStatistics
+from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state, warmup_cosine
 from inril.tensor_file import pack, unpack
-from inril.train.episodes import EpisodeStatistics
-from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state, warmup_cosine
 from inril.types import ChunkStep
 
 

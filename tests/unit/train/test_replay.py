@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
+from inril.learning.replay_buffer import Replay
 from inril.tensor_file import pack, unpack
-from inril.train.replay import Replay
 
 N_ENVS = 3
 

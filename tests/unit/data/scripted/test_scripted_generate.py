@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from robomimic_reader import read_with_robomimic
 
-import inril.data.scripted.generate as scripted
+import inril.data.scripted.collect as scripted
 from inril.config.runs import DemosConfig
-from inril.data import make_demos
 from inril.data.demo_file import Episode, demo_returns, read_demos, read_provenance
 from inril.data.scripted.attempt import Attempt, Recipe
-from inril.data.scripted.generate import collect, generate_scripted
+from inril.data.scripted.collect import collect, generate_scripted
+from inril.data.scripted.finished import AttemptStore, Job
 from inril.data.scripted.operator import GROUPS
-from inril.data.scripted.store import AttemptStore, Job
 from inril.data.scripted.workers import Runner
 from inril.errors import InputError
+from inril.train.demonstrate import make_demos
 
 LiftDemos = Callable[..., DemosConfig]
 RECIPE = Recipe("lift", 1.0, 0, 400)
