@@ -109,14 +109,14 @@ def measure(case: Case) -> dict[str, float]:
         simulator: Any = Watched(tuning.env)
         tuning.env = simulator
         tuning.iteration()
-        tuning.seconds.clear()
+        tuning.log.seconds.clear()
         simulator.seconds = simulator.recording = 0.0
         before = tuning.env_steps
         tuning.iteration()
         steps = tuning.env_steps - before
         simulated = simulator.seconds
         tuning._log_evaluation()
-        seconds = dict(tuning.seconds)
+        seconds = dict(tuning.log.seconds)
         seconds["evaluate"] /= cfg.eval.every
         rollout = seconds.pop("rollout") - simulator.recording
         physics = simulator.bare(steps)
@@ -143,9 +143,9 @@ def count_products(tuning: Any, loop: Any) -> dict[str, float]:
     with FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
         # The loop's own clocks, on operations.
         loop.time = SimpleNamespace(perf_counter=counter.get_total_flops, process_time=counter.get_total_flops)
-        tuning.seconds.clear()
+        tuning.log.seconds.clear()
         tuning.iteration()
-    return dict(tuning.seconds)
+    return dict(tuning.log.seconds)
 
 
 class Watched:

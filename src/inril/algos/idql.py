@@ -20,7 +20,6 @@ from torch import Tensor
 
 from inril.algos.off_policy import OffPolicy
 from inril.config.algos import IDQLConfig
-from inril.config.policy import RankerConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos
 from inril.learning.experience import Experience, make_experience
@@ -222,11 +221,6 @@ def _exchanged(batch: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[Te
     return (torch.cat([own[len(other) :], other]) for own, other in zip(batch, others, strict=True))
 
 
-def ranker_of(config: IDQLConfig) -> RankerConfig:
-    """Return how the critics that choose are built."""
-    return RankerConfig(network=config.critic_network, n_critics=config.n_critics, n_samples=config.n_samples)
-
-
 def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos) -> IDQL:
     """Build IDQL for one run, with fresh critics.
 
@@ -249,7 +243,7 @@ def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos
     return IDQL(
         config=algo,
         policy=policy,
-        q=build_critics(ranker_of(algo), config.task.obs_dim, config.task.action_dim, horizon_steps),
+        q=build_critics(algo.ranker, config.task.obs_dim, config.task.action_dim, horizon_steps),
         value=MLP(algo.value_network, config.task.obs_dim, 1),
         experience=make_experience(config, algo, policy),
         demos=demos.train,

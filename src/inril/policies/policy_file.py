@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
-from inril.config.algos import ResidualConfig
+from inril.config.algos import AlgoConfig, ResidualConfig
 from inril.config.base import Model, TaskSpec, later
 from inril.config.policy import DiffusionConfig, GaussianConfig, RankerConfig
 from inril.errors import InputError
@@ -46,6 +46,13 @@ class PolicySpec(Model):
         if isinstance(self.policy, DiffusionConfig):
             self.policy.check_chunk(self.horizon_steps)
         return self
+
+    def finetuned(self, algo: AlgoConfig) -> PolicySpec:
+        """Return how the policy is built that an algorithm makes of this one: of its whole chain, or on top of it."""
+        policy = self.policy
+        if isinstance(policy, DiffusionConfig) and not algo.has_base:
+            policy = policy.model_copy(update={"ddim_steps": None})
+        return self.model_copy(update={"policy": policy, **algo.adds})
 
     def build(self) -> Policy:
         """Return the policy with fresh weights."""

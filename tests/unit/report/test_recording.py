@@ -15,7 +15,7 @@ from inril.policies.acting import FunctionActor
 from inril.report.recording import RecordedEpisode, Round, record
 from inril.types import ChunkStep, FloatArray
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 ACT_STEPS = 4
 
 

@@ -6,7 +6,7 @@ task that is not in it is new and has no results that could have changed.
 
 After a wanted change say so in CHANGELOG.md under **Numbers**, and run
 
-    python tests/unit/test_digests.py
+    python tests/unit/config/test_digests.py
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from inril.config.paths import AnyRun, Run
 from inril.config.plan import Plan
 from inril.config.project import Project
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 DIGESTS = Path(__file__).with_name("digests.json")
 BUDGETS = sorted(path.stem for path in (CONFIG / "budgets").glob("*.yaml"))
 

@@ -17,7 +17,7 @@ from inril.config.root import Axes
 from inril.config.runs import DemosConfig, FinetuneConfig
 from inril.errors import InputError
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 
 
 @pytest.fixture

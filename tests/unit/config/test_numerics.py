@@ -18,7 +18,7 @@ from inril.config.numerics import (
 from inril.config.project import Project
 from inril.config.runs import FinetuneConfig
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 
 
 def run(task: str, method: str = "dppo", m: int | str = "inf", separation: str = "surgery") -> FinetuneConfig:

@@ -9,7 +9,7 @@ from inril.errors import InputError
 from inril.publishing.mirror import MIRROR
 from inril.publishing.store import check_size
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STORE_MB, HISTORY_MB = 100, 220
 
 

@@ -12,7 +12,7 @@ from inril.config.plan import Plan
 from inril.config.project import Project
 from inril.errors import InputError
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 FILMS = {
     "a": {"title": "A", "task": "hopper", "policy": "diffusion", "seed": 3},
     "b": {"title": "B", "task": "hopper", "method": "dppo", "m": 10},
