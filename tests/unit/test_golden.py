@@ -37,7 +37,7 @@ from inril.data.scripted.operator import Operator
 from inril.data.scripted.robomimic.scene import make_scene
 from inril.envs import make
 from inril.evaluate import evaluate
-from inril.interleave.imitation_block import Phase
+from inril.interleave.imitation_block import ImitationBlock
 from inril.interleave.separation import random_direction
 from inril.learning.rewarded_demos import read_rewarded_demos
 from inril.learning.update import Info
@@ -280,10 +280,12 @@ def of_separation(separation: str) -> Values:
 def of_network() -> Values:
     """Two phases of imitation, clipped."""
     parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
-    phase = Phase([parameter], lambda: None, n_steps=3, batch_size=1, lr=0.1, weight_decay=0.1, max_grad_norm=2.0)
+    block = ImitationBlock(
+        [parameter], lambda: None, n_steps=3, batch_size=1, lr=0.1, weight_decay=0.1, max_grad_norm=2.0
+    )
     values: Values = {}
     for i in range(2):
-        for update in phase.updates(lambda: (parameter.square() * torch.tensor([1.0, 2.0, 0.1])).sum()):
+        for update in block.updates(lambda: (parameter.square() * torch.tensor([1.0, 2.0, 0.1])).sum()):
             update.zero_grad()
             values |= {f"{name}_{i}": value for name, value in update.backward().items()}
             update.apply()

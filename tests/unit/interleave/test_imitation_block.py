@@ -11,7 +11,7 @@ from inril.interleave.imitation_block import ImitationBlock
 
 
 class Problem:
-    """A least squares problem, and the phase that works on it."""
+    """A least squares problem, and the block that works on it."""
 
     def __init__(self, **changed: Any) -> None:
         self.weight = torch.nn.Parameter(torch.ones(3))
@@ -58,7 +58,7 @@ def test_steps_are_those_of_adamw() -> None:
 
 
 def test_no_update_is_offered_for_joining() -> None:
-    assert not any(update.is_actor for update in Problem().phase.updates(lambda: torch.zeros(())))
+    assert not any(update.is_actor for update in Problem().block.updates(lambda: torch.zeros(())))
 
 
 def test_moments_are_kept_from_phase_to_phase_and_by_a_checkpoint() -> None:
@@ -69,6 +69,6 @@ def test_moments_are_kept_from_phase_to_phase_and_by_a_checkpoint() -> None:
     with torch.no_grad():
         after.weight.copy_(before.weight)
     after.n_batches = before.n_batches
-    after.phase.load_state_dict(before.phase.state_dict())
+    after.block.load_state_dict(before.block.state_dict())
     after.run()
     assert torch.equal(after.weight, whole.weight)

@@ -57,7 +57,7 @@ def take(updates: Iterator[Update]) -> list[tuple[str, Info]]:
 
 def interleaver(learner: Learner, m: int | str, config: IlConfig, **parts: object) -> Interleaver:
     return Interleaver(
-        make_schedule(m, config, in_blocks="phase" in parts),  # type: ignore[arg-type]
+        make_schedule(m, config, in_blocks="block" in parts),  # type: ignore[arg-type]
         make_joiner("surgery", config),
         [learner.actor],
         learner.il_loss,
