@@ -30,7 +30,7 @@ class AlgoConfig(Model):
 
     @property
     def imitates_only(self) -> bool:
-        """Whether no network learns from rewards (a control): nothing then stands in the way of imitation in phases."""
+        """Whether no network learns from rewards (a control): nothing then stands in the way of imitation in blocks."""
         return False
 
     @property

@@ -160,10 +160,10 @@ class ExpertJob(Model):
 
 
 class BlockConfig(Model):
-    """Imitation on networks of its own, phase by phase."""
+    """Imitation on networks of its own, block by block."""
 
-    n_steps: PositiveInt = Field(100, description="gradient steps of one phase")
-    lr: PositiveFloat = Field(5e-5, description="of an AdamW that keeps its moments from phase to phase")
+    n_steps: PositiveInt = Field(100, description="gradient steps of one block")
+    lr: PositiveFloat = Field(5e-5, description="of an AdamW that keeps its moments from block to block")
     weight_decay: float = Field(1e-6, ge=0, description="of that AdamW")
     batch_size: PositiveInt = Field(1024, description="chunks of one gradient step")
     max_grad_norm: PositiveFloat | None = Field(1.0, description="bound on a gradient's norm; null does not clip")
@@ -194,7 +194,7 @@ class IlConfig(Model):
     source: Literal["demos", "noise"] = later(
         "demos", description="noise: a control, joint steps get a random direction of the imitation gradient's norm"
     )
-    network: BlockConfig = later(BlockConfig(), description="separation network: the phase after every m iterations")
+    network: BlockConfig = later(BlockConfig(), description="separation network: the block after every m iterations")
 
     @model_validator(mode="after")
     def _check(self) -> IlConfig:
@@ -247,7 +247,7 @@ class FinetuneConfig(Model):
 def separations(algo: AlgoConfig, il: IlConfig) -> tuple[Separation, ...]:
     """Return how imitation can be kept apart from an algorithm's reinforcement, the usual way last.
 
-    Networks of its own it can only have as whole phases between iterations, on demonstrations.
+    Networks of its own it can only have as whole blocks between iterations, on demonstrations.
     """
     if algo.imitates_only:
         return ("network",)

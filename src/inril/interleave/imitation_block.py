@@ -17,10 +17,10 @@ class ImitationBlock:
 
     Args:
         parameters: what imitation trains.
-        after: called when a phase has ended.
-        n_steps: gradient steps of a phase.
+        after: called when a block has ended.
+        n_steps: gradient steps of a block.
         batch_size: chunks of one of them.
-        lr: of an AdamW that keeps its moments from phase to phase.
+        lr: of an AdamW that keeps its moments from block to block.
         weight_decay: of it.
         max_grad_norm: gradient clipping; None for none.
     """
@@ -40,7 +40,7 @@ class ImitationBlock:
         self.optimizer: torch.optim.Optimizer = adamw(self.parameters, lr, weight_decay)
 
     def updates(self, il_loss: Callable[[], Tensor]) -> Iterator[Update]:
-        """Yield one phase's gradient steps.
+        """Yield one block's gradient steps.
 
         Args:
             il_loss: computes the imitation loss on a new batch.

@@ -13,7 +13,7 @@ class Schedule:
 
     Unit `grad_step` counts the actor's gradient steps; unit `iteration` counts iterations in which the actor learns,
     the first gradient step of which is the joint one. Updates of a critic, also those of its warm-up, do not count.
-    Where imitation has networks of its own no update is joint, and whole phases are due.
+    Where imitation has networks of its own no update is joint, and whole blocks are due.
 
     Args:
         m: reinforcement updates per imitation update; "inf" for none.
@@ -47,7 +47,7 @@ class Schedule:
         return self._opens_itr and self.n_actor_itr % self.m == self.offset % self.m
 
     def block_due(self, n_itr: int) -> bool:
-        """Tell whether a phase of imitation follows iteration n of those in which the actor learns."""
+        """Tell whether a block of imitation follows iteration n of those in which the actor learns."""
         return self.in_blocks and self.m != "inf" and n_itr > 0 and n_itr % self.m == self.offset % self.m
 
     def state_dict(self) -> dict[str, int]:

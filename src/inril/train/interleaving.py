@@ -39,7 +39,7 @@ def make_interleaver(cfg: FinetuneConfig, algorithm: Algorithm, il_loss: Imitati
     block = own_step = None
     if cfg.separation == "network":
         assert isinstance(algorithm, PPO)  # the settings allow no other algorithm
-        # What the base has planned before a phase is planned anew by the base of after it.
+        # What the base has planned before a block is planned anew by the base of after it.
         replan = partial(algorithm.head.observer.start, algorithm.n_envs)
         block = ImitationBlock(parameters, after=replan, **cfg.il.network.model_dump())
     elif cfg.il.optimizer == "own":

@@ -45,6 +45,12 @@ def test_shipped_configuration_is_in_order(budget: str) -> None:
     assert checked.budget_name == budget
 
 
+@pytest.mark.parametrize("path", sorted(CONFIG.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_files_inherit_from_files_alone(path: Path) -> None:
+    tokens = yaml.scan(path.read_text())
+    assert not [token for token in tokens if isinstance(token, yaml.AnchorToken | yaml.AliasToken)]
+
+
 def test_later_layers_win(config_dir: Path) -> None:
     method, task, budget = (
         config_dir / name for name in ("methods/dppo.yaml", "tasks/hopper.yaml", "budgets/smoke.yaml")

@@ -36,7 +36,7 @@ class Problem:
         return infos
 
 
-def test_a_phase_takes_its_steps_on_new_batches_and_then_tells() -> None:
+def test_a_block_takes_its_steps_on_new_batches_and_then_tells() -> None:
     problem = Problem(lr=1e-3)
     infos = problem.run()
     assert len(infos) == problem.n_batches == 4
@@ -61,7 +61,7 @@ def test_no_update_is_offered_for_joining() -> None:
     assert not any(update.is_actor for update in Problem().block.updates(lambda: torch.zeros(())))
 
 
-def test_moments_are_kept_from_phase_to_phase_and_by_a_checkpoint() -> None:
+def test_moments_are_kept_from_block_to_block_and_by_a_checkpoint() -> None:
     whole, before, after = Problem(), Problem(), Problem()
     whole.run()
     whole.run()

@@ -92,7 +92,7 @@ def test_an_own_step_follows_the_one_that_would_be_joint(il_config: Make) -> Non
     assert learner.actor[0].item() == pytest.approx(0.3)  # imitation conflicts there, and gives way
 
 
-def test_networks_of_its_own_learn_in_phases_after_the_iteration(il_config: Make) -> None:
+def test_networks_of_its_own_learn_in_blocks_after_the_iteration(il_config: Make) -> None:
     learner, ended = Learner(), []
     block = ImitationBlock([learner.actor], after=lambda: ended.append(1), n_steps=2, batch_size=7, lr=0.1)
     interleaved = interleaver(learner, 2, il_config(unit="iteration"), block=block)
