@@ -23,12 +23,12 @@ import numpy as np
 from benchmarks.physics import bare_physics
 from inril.data.scripted import motion
 from inril.data.scripted.attempt import EXPERTS
-from inril.data.scripted.furniture.arm import Arm
+from inril.data.scripted.furniture.arm import Robot
+from inril.data.scripted.furniture.furniture_scene import FurnitureScene, make_furniture_scene
 from inril.data.scripted.operator import Operator
 from inril.envs.batched import BatchedSimulator
-from inril.envs.furniture.scene import FurnitureScene, make_furniture_scene
 from inril.envs.furniture.screws import is_assembled
-from inril.envs.furniture.suite import Furniture
+from inril.envs.furniture.suite import FurnitureSuite
 from inril.envs.furniture.tasks import FURNITURE_TASKS, furniture_task
 from inril.report.statistics import wilson
 
@@ -44,7 +44,7 @@ def furniture_speed(task_id: str) -> dict[str, float]:
         the most steps of all repeats, which is nearest to an undisturbed machine; `memory`: kilobytes of resident
         memory per further environment.
     """
-    suite = Furniture(furniture_task(task_id), _N_ENVS)
+    suite = FurnitureSuite(furniture_task(task_id), _N_ENVS)
     env = BatchedSimulator(suite, act_steps=1)
     obs = env.reset(0)
     steps, fractions = [], []
@@ -80,7 +80,7 @@ def _kilobytes_per_env(task_id: str) -> float:
 
 def _grown_kilobytes(task_id: str, n_envs: int) -> float:
     before = _resident_kilobytes()
-    suite = Furniture(furniture_task(task_id), n_envs)
+    suite = FurnitureSuite(furniture_task(task_id), n_envs)
     obs = np.zeros((n_envs, suite.obs_dim))
     suite.start(np.arange(n_envs), [np.random.default_rng(i) for i in range(n_envs)], obs)
     grown = _resident_kilobytes() - before
@@ -102,7 +102,7 @@ def furniture_speeds() -> dict[str, float]:
 def violence(task_id: str, n_episodes: int) -> str:
     """Act at random and tell what became of states and parts."""
     n_envs = min(10, n_episodes)
-    suite = Furniture(furniture_task(task_id), n_envs)
+    suite = FurnitureSuite(furniture_task(task_id), n_envs)
     env = BatchedSimulator(suite, act_steps=1)
     rng = np.random.default_rng(0)
     env.reset(0)
@@ -163,7 +163,7 @@ def _try(scene: FurnitureScene, number: int) -> tuple[int, bool]:
 
 def _is_kept(scene: FurnitureScene, number: int) -> bool:
     """Open, draw back, wait two seconds, and tell whether all pairs are still assembled."""
-    arm = Arm(scene, _operator(number))
+    arm = Robot(scene, _operator(number))
     for action in arm.open():
         scene.step(action)
     for action in arm.reach(motion.above(arm.pos, 0.08), arm.rot, tol_m=0.01, max_steps=15):

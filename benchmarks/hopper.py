@@ -16,18 +16,19 @@ import torch
 from inril.algos.dppo import make_dppo
 from inril.algos.ppo import PPO
 from inril.config.base import Execution
+from inril.config.layers import read_yaml
+from inril.config.project import Project
 from inril.config.runs import FinetuneConfig, PretrainConfig
-from inril.data import make_demos, read_demos, split_demos
+from inril.data import read_demos, split_demos
 from inril.data.chunks import SplitDemos
 from inril.device import resolve
 from inril.envs import make
 from inril.envs.base import BatchedEnv
 from inril.policies.diffusion import DiffusionPolicy
-from inril.policies.files import load_policy
 from inril.policies.mlp import MLP, fold
-from inril.project import Project
-from inril.settings import read_yaml
+from inril.policies.policy_file import load_policy
 from inril.train import pretrain
+from inril.train.demonstrate import make_demos
 
 _CONFIG = Path(__file__).parents[1] / "config"
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from benchmarks.physics import bare_physics
 from inril.envs.batched import BatchedSimulator
-from inril.envs.osc import N_SUBSTEPS
-from inril.envs.robomimic import FastRobomimic
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
-from inril.envs.robosuite_build import make_robosuite
+from inril.envs.robomimic.build import make_robosuite
+from inril.envs.robomimic.osc import N_SUBSTEPS
+from inril.envs.robomimic.suite import FastRobomimic
+from inril.envs.robomimic.tasks import ROBOMIMIC_TASKS
 from inril.seeding import stream
 from inril.types import FloatArray
 

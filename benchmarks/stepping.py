@@ -18,8 +18,8 @@ import numpy.typing as npt
 from numba import types
 
 from inril.envs.batched import BatchedSimulator
-from inril.envs.gym_locomotion import GymLocomotion
-from inril.envs.gym_rules import GYM_TASKS
+from inril.envs.gym.rules import GYM_TASKS
+from inril.envs.gym.suite import GymLocomotion
 from inril.envs.kernel import advance, compiled
 from inril.types import FloatArray, IntArray
 

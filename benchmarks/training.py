@@ -77,15 +77,15 @@ def measure(case: Case) -> dict[str, float]:
 
     Entries of "limit: ..." are the seconds that a part would take at its limit.
     """
-    from inril import paths
     from inril.algos.make import make_algorithm
+    from inril.config import paths
+    from inril.config.layers import read_yaml
+    from inril.config.project import Project
     from inril.data.chunks import split_demos
     from inril.data.demo_file import read_demos
-    from inril.origin import origin_here
-    from inril.policies.files import load_policy
-    from inril.project import Project
-    from inril.settings import read_yaml
+    from inril.policies.policy_file import load_policy
     from inril.train import finetune
+    from inril.train.origin import origin_here
     from inril.train.run_folder import open_run
 
     torch.set_num_threads(1)
@@ -109,14 +109,14 @@ def measure(case: Case) -> dict[str, float]:
         simulator: Any = Watched(tuning.env)
         tuning.env = simulator
         tuning.iteration()
-        tuning.seconds.clear()
+        tuning.log.seconds.clear()
         simulator.seconds = simulator.recording = 0.0
         before = tuning.env_steps
         tuning.iteration()
         steps = tuning.env_steps - before
         simulated = simulator.seconds
         tuning._log_evaluation()
-        seconds = dict(tuning.seconds)
+        seconds = dict(tuning.log.seconds)
         seconds["evaluate"] /= cfg.eval.every
         rollout = seconds.pop("rollout") - simulator.recording
         physics = simulator.bare(steps)
@@ -143,9 +143,9 @@ def count_products(tuning: Any, loop: Any) -> dict[str, float]:
     with FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
         # The loop's own clocks, on operations.
         loop.time = SimpleNamespace(perf_counter=counter.get_total_flops, process_time=counter.get_total_flops)
-        tuning.seconds.clear()
+        tuning.log.seconds.clear()
         tuning.iteration()
-    return dict(tuning.seconds)
+    return dict(tuning.log.seconds)
 
 
 class Watched:

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from inril.files import write_atomically
-from inril.numerics import VERSIONS
+from inril.config.numerics import VERSIONS
 from inril.train.run_lock import holder_of
 
 CONFIG_DIR = Path(BASE, "config")

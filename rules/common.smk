@@ -5,13 +5,13 @@ from functools import lru_cache, wraps
 from pathlib import Path
 from typing import get_args
 
-from inril import paths
+from inril.config import paths
 from inril.config.base import DEFAULT_BUDGET, DemoSource, Separation
 from inril.errors import InputError
-from inril.numerics import versions
-from inril.plan import TABLES, Plan
-from inril.project import Project
-from inril.paths import run_of
+from inril.config.numerics import versions
+from inril.config.plan import TABLES, Plan
+from inril.config.project import Project
+from inril.config.paths import run_of
 
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
 PRETRAIN = str(paths.pretrain("{budget}", "{task}", "{policy}", "{seed}"))

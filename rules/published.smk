@@ -1,7 +1,7 @@
 """Published results (`dvc pull`) come into place before anything is planned, in the process that plans."""
 
 from inril.errors import InputError
-from inril.published import adopt
+from inril.publishing.mirror import adopt
 
 if workflow.is_main_process:
     try:

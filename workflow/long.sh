@@ -61,7 +61,7 @@ collect() {
     done
     mkdir -p results/published
     cp -r "$TREE/results/published/long" results/published/
-    python -c 'from inril.published import adopt; print(f"{adopt()} files put into place")'
+    python -c 'from inril.publishing.mirror import adopt; print(f"{adopt()} files put into place")'
     python -m inril ledger --budget long --results "$TREE" --out results/ledger.csv
 }
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from inril.data import make_demos
 from inril.train import pretrain
+from inril.train.demonstrate import make_demos
 
 
 @pytest.fixture(scope="session")

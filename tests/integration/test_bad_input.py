@@ -24,8 +24,8 @@ import yaml
 
 from inril import cli
 from inril.algos.ppo import PPO
+from inril.config.layers import merge
 from inril.data.demo_file import Episode, write_demos
-from inril.settings import merge
 from inril.tensor_file import read_tensors, write_tensors
 from inril.train import finetune
 

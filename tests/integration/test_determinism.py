@@ -20,7 +20,7 @@ from inril.data import read_demos, split_demos
 from inril.envs import make
 from inril.evaluate import evaluate
 from inril.policies.acting import PolicyActor
-from inril.policies.files import load_policy
+from inril.policies.policy_file import load_policy
 from inril.seeding import subseed, torch_stream
 from inril.tensor_file import read_tensors
 from inril.train import finetune, pretrain

@@ -10,7 +10,7 @@ from inril.config.base import Execution
 from inril.device import resolve
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, sample_chain
-from inril.policies.files import load_policy
+from inril.policies.policy_file import load_policy
 from inril.train import finetune, pretrain
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")

@@ -8,13 +8,13 @@ import pytest
 import tiny
 import torch
 
+from inril.config.layers import Layer, validate
 from inril.config.runs import ExpertConfig
 from inril.data.chunks import split_demos
 from inril.data.demo_file import demo_returns, read_demos
 from inril.evaluate import evaluate
 from inril.policies.acting import PolicyActor
-from inril.policies.files import Policy, load_policy
-from inril.settings import Layer, validate
+from inril.policies.policy_file import Policy, load_policy
 from inril.train import expert, pretrain
 
 

@@ -19,15 +19,16 @@ import pytest
 import tiny
 from rich.console import Console
 
-from inril import cli, paths
+from inril import cli
+from inril.config import paths
 from inril.config.base import Model
+from inril.config.layers import read_yaml
+from inril.config.paths import Pretraining, Run
+from inril.config.plan import Plan
+from inril.config.project import Project
 from inril.errors import InputError
-from inril.paths import Pretraining, Run
-from inril.plan import Plan
-from inril.project import Project
 from inril.report.status import Row, State, figure_status, time_left
 from inril.report.status_table import render
-from inril.settings import read_yaml
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 60.0

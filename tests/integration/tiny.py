@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from inril.config.base import TaskSpec
+from inril.config.layers import Layer, merge, read_yaml, validate
+from inril.config.project import Project
 from inril.config.runs import DemosConfig, FinetuneConfig, PretrainConfig, separations
-from inril.project import Project
-from inril.settings import Layer, merge, read_yaml, validate
 from inril.tensor_file import read_tensors
 
 ROOT = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ import pytest
 from inril import cli
 from inril.cli import options
 from inril.config import reference
+from inril.config.layers import read_yaml
+from inril.config.project import Project
 from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
-from inril.project import Project
-from inril.settings import read_yaml
 
 ROOT = Path(__file__).parents[2]
 

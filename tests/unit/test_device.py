@@ -17,11 +17,11 @@ from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 from inril.device import randn, resolve
 from inril.errors import InputError
+from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.policies import mlp
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, sample_chain
 from inril.policies.gaussian import GaussianPolicy
-from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 TASK = TaskSpec(id="hopper", title="Toy", suite="gym", obs_dim=5, action_dim=2, max_episode_steps=9, metric="return")

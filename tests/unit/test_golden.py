@@ -1,4 +1,4 @@
-"""Numbers that may change only together with `inril.numerics.VERSIONS`, by which the pipeline knows what to run again.
+"""Numbers that may change only with `inril.config.numerics.VERSIONS`, by which the pipeline knows what to run again.
 
 Each version has a few numbers in golden.json, computed on tiny problems. The tolerance, 1e-3 relative, admits the
 rounding of other CPUs and kernels, and nothing that a changed formula, default or stream of random numbers would do.
@@ -22,26 +22,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from inril.algos.base import Algorithm, Info
+from inril.algos.base import Algorithm
 from inril.algos.make import make_algorithm
 from inril.config.base import TaskSpec
+from inril.config.numerics import VERSIONS
 from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 from inril.config.runs import ExpertConfig, FinetuneConfig, IlConfig, PretrainConfig
 from inril.data.chunks import split_demos
 from inril.data.demo_file import Demos, Episode, write_demos
-from inril.data.generate import Expert, roll_out
-from inril.data.rewarded_demos import read_rewarded_demos
+from inril.data.rollouts import Demonstrator, roll_out
 from inril.data.scripted.attempt import EXPERTS, Recipe, attempt
+from inril.data.scripted.furniture.furniture_scene import make_furniture_scene
 from inril.data.scripted.operator import Operator
+from inril.data.scripted.robomimic.scene import make_scene
 from inril.envs import make
-from inril.envs.furniture.scene import make_furniture_scene
-from inril.envs.scene import make_scene
 from inril.evaluate import evaluate
-from inril.interleave.phase import Phase
+from inril.interleave.imitation_block import ImitationBlock
 from inril.interleave.separation import random_direction
-from inril.numerics import VERSIONS
+from inril.learning.rewarded_demos import read_rewarded_demos
+from inril.learning.update import Info
 from inril.policies.acting import FunctionActor
-from inril.policies.files import PolicySpec, load_policy, save_policy
+from inril.policies.policy_file import PolicySpec, load_policy, save_policy
 from inril.report.statistics import (
     hierarchical_gain,
     hierarchical_mean,
@@ -279,10 +280,12 @@ def of_separation(separation: str) -> Values:
 def of_network() -> Values:
     """Two phases of imitation, clipped."""
     parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
-    phase = Phase([parameter], lambda: None, n_steps=3, batch_size=1, lr=0.1, weight_decay=0.1, max_grad_norm=2.0)
+    block = ImitationBlock(
+        [parameter], lambda: None, n_steps=3, batch_size=1, lr=0.1, weight_decay=0.1, max_grad_norm=2.0
+    )
     values: Values = {}
     for i in range(2):
-        for update in phase.updates(lambda: (parameter.square() * torch.tensor([1.0, 2.0, 0.1])).sum()):
+        for update in block.updates(lambda: (parameter.square() * torch.tensor([1.0, 2.0, 0.1])).sum()):
             update.zero_grad()
             values |= {f"{name}_{i}": value for name, value in update.backward().items()}
             update.apply()
@@ -334,7 +337,7 @@ def of_demonstrators() -> Values:
     return values
 
 
-def of_episodes(task: TaskSpec, demonstrator: Expert) -> Values:
+def of_episodes(task: TaskSpec, demonstrator: Demonstrator) -> Values:
     env = make(task.id, 2, 1, max_episode_steps=12)
     episodes = roll_out(env, demonstrator, 40, seed=0)
     env.close()
@@ -451,7 +454,7 @@ def test_results_change_only_with_their_version(part: str) -> None:
     if golden["version"] != VERSIONS[part]:
         pytest.fail(
             f"golden.json is of version {golden['version']} of {part!r}, "
-            f"inril.numerics.VERSIONS says {VERSIONS[part]}: {renew} to renew it"
+            f"inril.config.numerics.VERSIONS says {VERSIONS[part]}: {renew} to renew it"
         )
     values = COMPUTE[part]()
     changed = [
@@ -462,7 +465,7 @@ def test_results_change_only_with_their_version(part: str) -> None:
     if changed:
         lines = "\n".join(changed)
         pytest.fail(
-            f"results of {part!r} changed:\n{lines}\nIf that is wanted, raise inril.numerics.VERSIONS[{part!r}] "
+            f"results of {part!r} changed:\n{lines}\nIf that is wanted, raise inril.config.numerics.VERSIONS[{part!r}] "
             f"(so that the pipeline runs it again), say so in CHANGELOG.md and {renew}; else find the reason"
         )
 

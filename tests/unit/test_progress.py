@@ -15,7 +15,8 @@ from inril.progress import progress
 # A command that works for a while and logs on the way.
 CODE = """
 import logging, sys, time
-from inril import cli, publish
+from inril import cli
+from inril.publishing import store as publish
 from inril.progress import progress
 
 def work(targets):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from inril.publish import Stage
+from inril.publishing.store import Stage
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,9 +4,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from inril.plan import Plan
-from inril.project import Project
-from inril.settings import read_yaml
+from inril.config.layers import read_yaml
+from inril.config.plan import Plan
+from inril.config.project import Project
 
 ROOT = Path(__file__).parents[2]
 

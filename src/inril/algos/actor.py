@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info
 from inril.algos.observer import Observer, PlainObserver
 from inril.data.normalizer import Normalizer
+from inril.learning.update import Info
 from inril.policies.acting import Memory, Memoryless
 
 
@@ -41,7 +41,7 @@ class ActorHead(Memory, Protocol):
 
     normalizer: Normalizer
     act_steps: int  # Ta
-    n_steps: int  # K'
+    ft_denoising_steps: int  # K'
     gamma_denoising: float
 
     @property

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inril.algos.base import Info, Update
-from inril.algos.experience import Experience, make_experience
-from inril.algos.gae import gae, successor_values
 from inril.algos.off_policy import OffPolicy
-from inril.algos.ppo_loss import normalize_advantage
 from inril.config.algos import AWRConfig
 from inril.config.runs import FinetuneConfig
+from inril.learning.experience import Experience, make_experience
+from inril.learning.gae import gae, successor_values
+from inril.learning.ppo_loss import normalize_advantage
+from inril.learning.update import Info, Update
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.seeding import subseed

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info
 from inril.data.chunks import ChunkDataset
+from inril.learning.update import Info
 from inril.seeding import torch_stream
 
 # Observations for which the teacher draws chains at a time. Part of the numbers: it orders the draws of the noise.

@@ -16,11 +16,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from inril.algos.base import Update
-from inril.algos.experience import Experience, make_experience
 from inril.algos.off_policy import OffPolicy
 from inril.config.algos import DIPOConfig
 from inril.config.runs import FinetuneConfig
+from inril.learning.experience import Experience, make_experience
+from inril.learning.update import Update
 from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.ema import update_ema

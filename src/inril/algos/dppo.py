@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from inril.algos.actor import PlainHead, Sample
-from inril.algos.base import Info
 from inril.algos.bc_loss import DemoLoss, TeacherLoss
 from inril.algos.ppo import PPO, Regularizer, make_ppo, rows_at_a_time
 from inril.config.algos import DPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, SplitDemos
+from inril.learning.update import Info
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import (
     Chain,
@@ -49,11 +49,11 @@ class DiffusionHead(PlainHead):
         self.normalizer = policy.normalizer
         self.act_steps = policy.act_steps
         self.schedule = policy.schedule
-        self.n_steps = config.ft_denoising_steps
+        self.ft_denoising_steps = config.ft_denoising_steps
         self.gamma_denoising = config.gamma_denoising
         self.randn_clip = config.randn_clip
         self.logprob_std = self.schedule.std.clamp(min=config.min_logprob_std)
-        denoisers = [self.actor] * self.n_steps + policy.denoisers()[self.n_steps :]
+        denoisers = [self.actor] * self.ft_denoising_steps + policy.denoisers()[self.ft_denoising_steps :]
         std = training_std(self.schedule, config.min_sampling_std)
         self.explore = ChainSampler(denoisers, self.schedule, std)
         self.exploit = ChainSampler(denoisers, self.schedule, evaluation_std(self.schedule))
@@ -72,8 +72,8 @@ class DiffusionHead(PlainHead):
         noise = chain_noise(self.schedule, (len(obs), *self.policy.chunk_shape), generator, self.randn_clip)
         chain = self.explore(obs, noise)
         trace = self._fine_tuned_part(chain)
-        mean = chain.mean[-self.n_steps :].transpose(0, 1)  # (E, K', Tp, Da)
-        std = self.logprob_std[: self.n_steps].flip(0)[:, None, None]
+        mean = chain.mean[-self.ft_denoising_steps :].transpose(0, 1)  # (E, K', Tp, Da)
+        std = self.logprob_std[: self.ft_denoising_steps].flip(0)[:, None, None]
         return Sample(chain.x[-1], trace, chain_logprob(trace[:, 1:], mean, std))
 
     def teach(self, obs: Tensor, generator: torch.Generator) -> Tensor:
@@ -82,15 +82,15 @@ class DiffusionHead(PlainHead):
         return self._fine_tuned_part(self.teacher(obs, noise))
 
     def _fine_tuned_part(self, chain: Chain) -> Tensor:
-        return chain.x[-self.n_steps - 1 :].transpose(0, 1)  # (E, K'+1, Tp, Da)
+        return chain.x[-self.ft_denoising_steps - 1 :].transpose(0, 1)  # (E, K'+1, Tp, Da)
 
     def trace_shape(self) -> tuple[int, ...]:
         """(K'+1, Tp, Da)."""
-        return (self.n_steps + 1, *self.policy.chunk_shape)
+        return (self.ft_denoising_steps + 1, *self.policy.chunk_shape)
 
     def logprob(self, obs: Tensor, trace: Tensor, k: Tensor, row: Tensor | None = None) -> Tensor:
         """Log-probability of the transition from entry k to entry k + 1 of the chain."""
-        t = self.n_steps - 1 - k
+        t = self.ft_denoising_steps - 1 - k
         if row is None:
             row = torch.arange(len(k), device=k.device)
         entries, entry = trace.flatten(0, 1), row * trace.shape[1] + k  # of whole chains only these are gathered
@@ -108,14 +108,14 @@ class DiffusionHead(PlainHead):
 
     def il_loss(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
         """Denoising loss of the fine-tuned copy over exactly the steps that are sampled from it."""
-        t, eps = draw_noise(chunk, self.n_steps, generator)
+        t, eps = draw_noise(chunk, self.ft_denoising_steps, generator)
         return denoising_loss(self.actor, self.schedule, obs, chunk, t, eps)
 
     def probe(self, obs: Tensor, chunk: Tensor, generator: torch.Generator) -> Info:
         """Denoising loss over the fine-tuned steps, and over all steps with the network that samples each."""
         il_loss = self.il_loss(obs, chunk, generator).item()
         t, eps = draw_noise(chunk, self.schedule.denoising_steps, generator)
-        frozen = t >= self.n_steps
+        frozen = t >= self.ft_denoising_steps
         total = 0.0
         for net, part in ((self.policy.denoiser, frozen), (self.actor, ~frozen)):
             if part.any():

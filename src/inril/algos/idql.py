@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info, Update
-from inril.algos.experience import Experience, make_experience
-from inril.algos.gae import explained_variance
 from inril.algos.off_policy import OffPolicy
 from inril.config.algos import IDQLConfig
-from inril.config.policy import RankerConfig
 from inril.config.runs import FinetuneConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos
-from inril.data.rewarded_demos import RewardedDemos, read_rewarded_demos
+from inril.learning.experience import Experience, make_experience
+from inril.learning.gae import explained_variance
+from inril.learning.replay_buffer import Transitions
+from inril.learning.rewarded_demos import RewardedDemos, read_rewarded_demos
+from inril.learning.update import Info, Update
 from inril.policies.acting import Actor
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import Critics
@@ -35,7 +35,6 @@ from inril.policies.ema import update_ema
 from inril.policies.mlp import MLP
 from inril.policies.ranked import build_critics, take
 from inril.seeding import subseed
-from inril.train.replay import Transitions
 
 _DIAGNOSED = 1024  # transitions
 
@@ -222,11 +221,6 @@ def _exchanged(batch: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[Te
     return (torch.cat([own[len(other) :], other]) for own, other in zip(batch, others, strict=True))
 
 
-def ranker_of(config: IDQLConfig) -> RankerConfig:
-    """Return how the critics that choose are built."""
-    return RankerConfig(network=config.critic_network, n_critics=config.n_critics, n_samples=config.n_samples)
-
-
 def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos) -> IDQL:
     """Build IDQL for one run, with fresh critics.
 
@@ -249,7 +243,7 @@ def make_idql(config: FinetuneConfig, policy: DiffusionPolicy, demos: SplitDemos
     return IDQL(
         config=algo,
         policy=policy,
-        q=build_critics(ranker_of(algo), config.task.obs_dim, config.task.action_dim, horizon_steps),
+        q=build_critics(algo.ranker, config.task.obs_dim, config.task.action_dim, horizon_steps),
         value=MLP(algo.value_network, config.task.obs_dim, 1),
         experience=make_experience(config, algo, policy),
         demos=demos.train,

@@ -11,8 +11,8 @@ from inril.config.runs import FinetuneConfig
 from inril.data.chunks import SplitDemos
 from inril.errors import InputError
 from inril.policies.diffusion import DiffusionPolicy
-from inril.policies.files import Policy
 from inril.policies.gaussian import GaussianPolicy
+from inril.policies.policy_file import Policy
 
 _POLICIES = {"diffusion": DiffusionPolicy, "gaussian": GaussianPolicy}
 

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inril.algos.base import Info, Update
-from inril.algos.experience import Choose, Experience
-from inril.algos.networks import Networks
 from inril.config.algos import OffPolicyBase
 from inril.envs.base import BatchedEnv
+from inril.learning.experience import Choose, Experience
+from inril.learning.networks import Networks
+from inril.learning.replay_buffer import Transitions
+from inril.learning.update import Info, Update
 from inril.policies.acting import Actor, FunctionActor, Memoryless
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import Critics
 from inril.policies.denoiser import Denoiser
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise, evaluation_std, training_std
 from inril.seeding import torch_stream
-from inril.train.replay import Transitions
 from inril.types import FloatArray
 
 

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from inril.algos.actor import ActorHead
-from inril.algos.base import Info, Update
-from inril.algos.gae import RewardScaler, explained_variance, gae, successor_values
-from inril.algos.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
-from inril.algos.watch import Watch
 from inril.config.algos import PPOBase
 from inril.config.runs import FinetuneConfig
 from inril.envs.base import BatchedEnv
+from inril.learning.episodes import EpisodeStatistics
+from inril.learning.gae import RewardScaler, explained_variance, gae, successor_values
+from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
+from inril.learning.update import Info, Update
+from inril.learning.watch import Watch
 from inril.policies.acting import Actor
 from inril.policies.mlp import MLP
 from inril.seeding import subseed, torch_stream
-from inril.train.episodes import EpisodeStatistics
-from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.types import BoolArray, FloatArray
 
 
@@ -113,8 +113,8 @@ class PPO:
         self.n_envs, self.n_steps, self.seed, self.reset_each_itr = n_envs, n_steps, seed, reset_each_itr
         self.stepping = stepping or Stepping()
         self.optimizers = self._make_optimizers()
-        self.clip_coef = clip_schedule(config.clip_coef, head.n_steps).to(self.device)
-        self.discount = denoising_discount(head.gamma_denoising, head.n_steps).to(self.device)
+        self.clip_coef = clip_schedule(config.clip_coef, head.ft_denoising_steps).to(self.device)
+        self.discount = denoising_discount(head.gamma_denoising, head.ft_denoising_steps).to(self.device)
         self.microbatch = rows_at_a_time(config, self.device)
         self.reward_scaler = reward_scaler or RewardScaler(n_envs)
         self.episodes = EpisodeStatistics(n_envs)
@@ -148,7 +148,7 @@ class PPO:
         obs = torch.empty(*shape, env.obs_dim + observer.n_extra, device=self.device)
         final_obs = torch.empty_like(obs)
         trace = torch.empty(*shape, *self.head.trace_shape(), device=self.device)
-        logprob = torch.empty(*shape, self.head.n_steps, device=self.device)
+        logprob = torch.empty(*shape, self.head.ft_denoising_steps, device=self.device)
         reward, terminated, truncated = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
         env_steps = n_diverged = 0
         for s in range(self.n_steps):
@@ -186,7 +186,7 @@ class PPO:
             # Pairs left over at the end do not fill a minibatch and wait for the next epoch's order.
             for start in range(0, n_pairs - size + 1, size):
                 pairs = order[start : start + size]
-                row, k = pairs // self.head.n_steps, pairs % self.head.n_steps
+                row, k = pairs // self.head.ft_denoising_steps, pairs % self.head.ft_denoising_steps
                 warming_up = itr <= self.config.critic_warmup_itr
                 if warming_up or not self.stepping.joint:
                     yield self._update("critic", partial(self._critic_backward, row))
@@ -236,7 +236,7 @@ class PPO:
         env = envs[torch.randint(len(envs), (size,), generator=generator)]
         step = torch.randint(self.n_steps, (size,), generator=generator)
         row = (step * self.n_envs + env).to(self.device)
-        k = torch.randint(self.head.n_steps, (size,), generator=generator).to(self.device)
+        k = torch.randint(self.head.ft_denoising_steps, (size,), generator=generator).to(self.device)
         return self._surrogate(row, k, self._weighted_advantage(row, k)).loss.mean()
 
     def start(self, n_envs: int) -> None:

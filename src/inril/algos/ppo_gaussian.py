@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from inril.algos.actor import PlainHead, Sample, chosen_rows
-from inril.algos.base import Info
 from inril.algos.ppo import PPO, make_ppo
 from inril.config.algos import PPOConfig
 from inril.config.runs import FinetuneConfig
+from inril.learning.update import Info
 from inril.policies.gaussian import GaussianPolicy
 
 
@@ -24,7 +24,7 @@ class GaussianHead(PlainHead):
         config: bounds of the standard deviation.
     """
 
-    n_steps = 1
+    ft_denoising_steps = 1
     gamma_denoising = 1.0
 
     def __init__(self, policy: GaussianPolicy, config: PPOConfig) -> None:

@@ -17,17 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inril.algos.actor import Sample, chosen_rows
-from inril.algos.base import Info
-from inril.algos.gae import RewardScaler
 from inril.algos.ppo import PPO, Stepping, make_ppo
 from inril.config.algos import ResidualPPOConfig
 from inril.config.runs import FinetuneConfig
 from inril.device import randn
+from inril.learning.gae import RewardScaler
+from inril.learning.optimizer import warmup_cosine
+from inril.learning.update import Info
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.policies.residual import ResidualPolicy, gaussian_logprob, init_hidden_layers
 from inril.seeding import subseed
-from inril.train.optimizer import warmup_cosine
 from inril.types import BoolArray
 
 
@@ -82,7 +82,7 @@ class ResidualHead:
         noise: of exploration where it lasts; None for white noise.
     """
 
-    n_steps = 1
+    ft_denoising_steps = 1
     gamma_denoising = 1.0
     act_steps = 1
 

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 import inril
-from inril.cli import project, runs, shown
+from inril.cli import reporting as shown
+from inril.cli import training as runs
+from inril.cli import upkeep as project
 from inril.errors import InputError
 
 INTERRUPTED, MISUSED = 130, 2

@@ -10,9 +10,9 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from inril.config.base import Model
+from inril.config.layers import Layer, read_yaml, validate
+from inril.config.project import Project
 from inril.errors import InputError
-from inril.project import Project
-from inril.settings import Layer, read_yaml, validate
 
 ModelT = TypeVar("ModelT", bound=Model)
 

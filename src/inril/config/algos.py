@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from inril.config.base import Fraction, Model, later
-from inril.config.policy import NetworkConfig
+from inril.config.policy import NetworkConfig, RankerConfig
 
 
 class AlgoConfig(Model):
@@ -30,13 +30,18 @@ class AlgoConfig(Model):
 
     @property
     def imitates_only(self) -> bool:
-        """Whether no network learns from rewards (a control): nothing then stands in the way of imitation in phases."""
+        """Whether no network learns from rewards (a control): nothing then stands in the way of imitation in blocks."""
         return False
 
     @property
     def numerics(self) -> tuple[str, ...]:
-        """Parts of `inril.numerics.VERSIONS` that it computes with, under these settings."""
+        """Parts of `inril.config.numerics.VERSIONS` that it computes with, under these settings."""
         return (self.kind,)
+
+    @property
+    def adds(self) -> dict[str, Any]:
+        """What describes a fine-tuned policy beside what described the pre-trained one (`PolicySpec`)."""
+        return {}
 
     def limits(self, denoising_steps: int, horizon_steps: int) -> list[Limit]:
         """Return what the pre-trained policy allows.
@@ -148,6 +153,11 @@ class ResidualPPOConfig(PPOBase):
     )
 
     @property
+    def adds(self) -> dict[str, Any]:
+        """What is added to the base's actions."""
+        return {"residual": self.residual}
+
+    @property
     def imitates_only(self) -> bool:
         """Without a residual that learns."""
         return not self.train_residual
@@ -181,6 +191,11 @@ class DPPOConfig(PPOBase):
     randn_clip: PositiveFloat = Field(3.0, description="truncation of the standard normal noise")
     bc_loss: BcLossConfig | None = later(None, description="imitation as a part of the actor's loss")
     train_actor: bool = later(True, description="false: imitation is all that learns (control)")
+
+    @property
+    def adds(self) -> dict[str, Any]:
+        """How many steps of the chain are fine-tuned ones."""
+        return {"ft_denoising_steps": self.ft_denoising_steps}
 
     @property
     def imitates_only(self) -> bool:
@@ -239,6 +254,16 @@ class IDQLConfig(OffPolicyBase):
     demo_buffers: Literal["actor", "both"] = later(
         "actor", description="in whose batches: the actor's alone; or the critics' too, which then see their rewards"
     )
+
+    @property
+    def ranker(self) -> RankerConfig:
+        """How the critics that choose are built."""
+        return RankerConfig(network=self.critic_network, n_critics=self.n_critics, n_samples=self.n_samples)
+
+    @property
+    def adds(self) -> dict[str, Any]:
+        """What chooses among proposals."""
+        return {"ranker": self.ranker}
 
     @property
     def numerics(self) -> tuple[str, ...]:

@@ -159,11 +159,11 @@ class ExpertJob(Model):
     expert: ExpertConfig = Field(description="how the demonstrator is trained")
 
 
-class PhaseConfig(Model):
-    """Imitation on networks of its own, phase by phase."""
+class BlockConfig(Model):
+    """Imitation on networks of its own, block by block."""
 
-    n_steps: PositiveInt = Field(100, description="gradient steps of one phase")
-    lr: PositiveFloat = Field(5e-5, description="of an AdamW that keeps its moments from phase to phase")
+    n_steps: PositiveInt = Field(100, description="gradient steps of one block")
+    lr: PositiveFloat = Field(5e-5, description="of an AdamW that keeps its moments from block to block")
     weight_decay: float = Field(1e-6, ge=0, description="of that AdamW")
     batch_size: PositiveInt = Field(1024, description="chunks of one gradient step")
     max_grad_norm: PositiveFloat | None = Field(1.0, description="bound on a gradient's norm; null does not clip")
@@ -194,7 +194,7 @@ class IlConfig(Model):
     source: Literal["demos", "noise"] = later(
         "demos", description="noise: a control, joint steps get a random direction of the imitation gradient's norm"
     )
-    network: PhaseConfig = later(PhaseConfig(), description="separation network: the phase after every m iterations")
+    network: BlockConfig = later(BlockConfig(), description="separation network: the block after every m iterations")
 
     @model_validator(mode="after")
     def _check(self) -> IlConfig:
@@ -235,8 +235,8 @@ class FinetuneConfig(Model):
     def _check(self) -> FinetuneConfig:
         if self.m == "inf" and self.separation != "none":
             raise ValueError("m = inf (RL only) goes with separation none")
-        has_phases = self.algo.has_base or self.algo.imitates_only
-        if has_phases and self.separation == "network" and not _imitates_in_phases(self.il):
+        has_blocks = self.algo.has_base or self.algo.imitates_only
+        if has_blocks and self.separation == "network" and not _imitates_in_blocks(self.il):
             raise ValueError("il.unit iteration and il.source demos with separation network")
         known = separations(self.algo, self.il)
         if self.m != "inf" and self.separation not in known:
@@ -247,12 +247,12 @@ class FinetuneConfig(Model):
 def separations(algo: AlgoConfig, il: IlConfig) -> tuple[Separation, ...]:
     """Return how imitation can be kept apart from an algorithm's reinforcement, the usual way last.
 
-    Networks of its own it can only have as whole phases between iterations, on demonstrations.
+    Networks of its own it can only have as whole blocks between iterations, on demonstrations.
     """
     if algo.imitates_only:
         return ("network",)
-    return ("none", "surgery", "network") if algo.has_base and _imitates_in_phases(il) else ("none", "surgery")
+    return ("none", "surgery", "network") if algo.has_base and _imitates_in_blocks(il) else ("none", "surgery")
 
 
-def _imitates_in_phases(il: IlConfig) -> bool:
+def _imitates_in_blocks(il: IlConfig) -> bool:
     return (il.unit, il.source) == ("iteration", "demos")

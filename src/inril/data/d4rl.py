@@ -80,6 +80,6 @@ def _read_states(file: h5py.File, path: Path, n_steps: int) -> Array | None:
 
 
 def _default_url(task_id: str) -> str:
-    from inril.thirdparty import d4rl_url  # d4rl imports slowly, and only this source needs it
+    from inril.data.thirdparty import d4rl_url  # d4rl imports slowly, and only this source needs it
 
     return d4rl_url(task_id)

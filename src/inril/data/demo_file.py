@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 import inril
 from inril.config.base import TaskSpec
+from inril.config.numerics import VERSIONS
 from inril.config.runs import HoldoutConfig
 from inril.data.env_args import env_args, env_name
 from inril.data.hdf5 import Array, check_finite, check_shape, open_hdf5, read_array
@@ -33,7 +34,6 @@ from inril.data.layout import check_total, dataset_shapes, demo_names, read_demo
 from inril.data.split import holdout_size, split_episodes
 from inril.errors import InputError
 from inril.files import write_atomically
-from inril.numerics import VERSIONS
 from inril.types import FloatArray, IntArray
 
 Float32Array = npt.NDArray[np.float32]

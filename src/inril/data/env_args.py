@@ -11,8 +11,8 @@ from typing import Any
 
 import inril
 from inril.config.base import TaskSpec
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS, RobomimicTask
-from inril.envs.robosuite_build import CONTROL_FREQ_HZ, CONTROLLER
+from inril.envs.robomimic.build import CONTROL_FREQ_HZ, CONTROLLER
+from inril.envs.robomimic.tasks import ROBOMIMIC_TASKS, RobomimicTask
 from inril.errors import InputError
 
 # Values of robomimic.envs.env_base.EnvType.

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from inril.data.hdf5 import Array
-from inril.envs.robomimic_tasks import LIFT, TRANSPORT, RobomimicTask
+from inril.envs.robomimic.tasks import LIFT, TRANSPORT, RobomimicTask
 from inril.errors import InputError
 
 # Rounding stays far below; another order is off by tens of centimetres and has no unit quaternions.

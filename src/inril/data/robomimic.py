@@ -129,6 +129,6 @@ def _recording(url: str, out: Path) -> Path:
 
 
 def _default_url(task_id: str, quality: str) -> str:
-    from inril.thirdparty import robomimic_url  # robomimic imports slowly, and only this source needs it
+    from inril.data.thirdparty import robomimic_url  # robomimic imports slowly, and only this source needs it
 
     return robomimic_url(task_id, quality)

@@ -7,7 +7,7 @@ from typing import Any
 
 from inril.config.base import TaskSpec
 from inril.data.env_args import LAYOUT_VERSION, env_name, robots_of
-from inril.envs.robosuite_build import CONTROL_FREQ_HZ, CONTROLLER
+from inril.envs.robomimic.build import CONTROL_FREQ_HZ, CONTROLLER
 from inril.errors import InputError
 
 _VERSIONS = (LAYOUT_VERSION, "1.5.0", "1.5.1", "1.5.2")  # those of 1.5 observe alike

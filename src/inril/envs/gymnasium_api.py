@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-import inril.envs
 from inril.envs.furniture.tasks import FURNITURE_TASKS
-from inril.envs.gym_rules import GYM_TASKS
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
+from inril.envs.gym.rules import GYM_TASKS
+from inril.envs.registry import make
+from inril.envs.robomimic.tasks import ROBOMIMIC_TASKS
 
 _NO_TIME_LIMIT = int(np.iinfo(np.int64).max)
 
@@ -54,7 +54,7 @@ class SingleEnv(gymnasium.Env[npt.NDArray[np.float64], npt.NDArray[np.float32]])
     def __init__(self, task_id: str, render_fps: int, render_mode: str | None = None) -> None:
         self.metadata = {**self.metadata, "render_fps": render_fps}
         self.render_mode = render_mode
-        self._env = inril.envs.make(task_id, n_envs=1, act_steps=1, max_episode_steps=_NO_TIME_LIMIT)
+        self._env = make(task_id, n_envs=1, act_steps=1, max_episode_steps=_NO_TIME_LIMIT)
         self._episode_running = False
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (self._env.obs_dim,), np.float64)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._env.action_dim,), np.float32)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info
 from inril.interleave.aggregators import dot
 from inril.interleave.separation import flatten
+from inril.learning.update import Info
 
 
 def gradient_angle(rl_loss: Callable[[], Tensor], il_loss: Callable[[], Tensor], parameters: Sequence[Tensor]) -> Info:

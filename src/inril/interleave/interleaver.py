@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info, Update
+from inril.interleave.imitation_block import ImitationBlock
 from inril.interleave.own_step import OwnStep
-from inril.interleave.phase import Phase
 from inril.interleave.schedule import Schedule
 from inril.interleave.separation import Joiner, flatten
+from inril.learning.update import Info, Update
 from inril.seeding import torch_stream
 
 # Imitation loss of a new batch of so many chunks, everything random in it drawn from the generator.
@@ -34,7 +34,7 @@ class Interleaver:
         seed: of imitation's batches.
         noise: a control: joint steps get a random direction of the imitation gradient's norm.
         own_step: takes imitation steps after reinforcement's in place of joint ones; None for joint ones.
-        phase: trains networks of imitation's own between iterations; None where there are none.
+        block: trains networks of imitation's own between iterations; None where there are none.
 
     Attributes:
         n_il_updates: imitation gradients so far.
@@ -50,9 +50,9 @@ class Interleaver:
         seed: int,
         noise: bool = False,
         own_step: OwnStep | None = None,
-        phase: Phase | None = None,
+        block: ImitationBlock | None = None,
     ) -> None:
-        self.schedule, self.joiner, self.own_step, self.phase = schedule, joiner, own_step, phase
+        self.schedule, self.joiner, self.own_step, self.block = schedule, joiner, own_step, block
         self.il_parameters, self.il_loss = list(il_parameters), il_loss
         self.batch_size, self.seed, self.noise = batch_size, seed, noise
         self.n_il_updates = 0
@@ -76,15 +76,15 @@ class Interleaver:
                 yield from self._interleaved(update)
             else:
                 yield update
-        if self.phase is not None and self.schedule.phase_due(learning_itr):
-            size = self.phase.batch_size
-            yield from self.phase.updates(lambda: self._next_loss(size)())
+        if self.block is not None and self.schedule.block_due(learning_itr):
+            size = self.block.batch_size
+            yield from self.block.updates(lambda: self._next_loss(size)())
 
     def state_dict(self) -> dict[str, Any]:
         """Return counters and optimisers."""
         state: dict[str, Any] = {"schedule": {**self.schedule.state_dict(), "n_il_updates": self.n_il_updates}}
-        if self.phase is not None:
-            state["phase"] = self.phase.state_dict()
+        if self.block is not None:
+            state["phase"] = self.block.state_dict()
         if self.own_step is not None:
             state["own_step"] = self.own_step.state_dict()
         return state
@@ -93,14 +93,14 @@ class Interleaver:
         """Restore what `state_dict` returned; other entries are left alone."""
         self.schedule.load_state_dict(state["schedule"])
         self.n_il_updates = state["schedule"]["n_il_updates"]
-        if self.phase is not None:
-            self.phase.load_state_dict(state["phase"])
+        if self.block is not None:
+            self.block.load_state_dict(state["phase"])
         if self.own_step is not None:
             self.own_step.load_state_dict(state["own_step"])
 
     def _interleaved(self, update: Update) -> Iterator[Update]:
         """Yield one step of the actor with the imitation that is due; its gradient's norm is logged either way."""
-        if self.phase is not None:
+        if self.block is not None:
             yield update
         elif not self.schedule.due:
             yield replace(update, backward=lambda: self._measured(update))

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info, Update
 from inril.interleave.aggregators import dot
 from inril.interleave.separation import flatten, gradient_of, pair_info, random_direction
-from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.update import Info, Update
 
 
 class OwnStep:
@@ -23,7 +23,7 @@ class OwnStep:
         projects: whether the imitation gradient is projected on the dual cone with the reinforcement gradient of the
             step before, so that to first order it does not undo that step.
 
-    Source: paper, eq. for theta_{t + 1/(1 + m)}; with the phase at the end of a cycle.
+    Source: paper, eq. for theta_{t + 1/(1 + m)}; with imitation at the end of a cycle.
     """
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, projects: bool) -> None:

@@ -13,17 +13,17 @@ class Schedule:
 
     Unit `grad_step` counts the actor's gradient steps; unit `iteration` counts iterations in which the actor learns,
     the first gradient step of which is the joint one. Updates of a critic, also those of its warm-up, do not count.
-    Where imitation has networks of its own no update is joint, and whole phases are due.
+    Where imitation has networks of its own no update is joint, and whole blocks are due.
 
     Args:
         m: reinforcement updates per imitation update; "inf" for none.
         unit: what m counts.
         opens: whether imitation opens a cycle of m; else it ends one.
-        in_phases: whether imitation has networks of its own.
+        in_blocks: whether imitation has networks of its own.
     """
 
-    def __init__(self, m: M, unit: Unit = "grad_step", opens: bool = False, in_phases: bool = False) -> None:
-        self.m, self.unit, self.in_phases = m, unit, in_phases
+    def __init__(self, m: M, unit: Unit = "grad_step", opens: bool = False, in_blocks: bool = False) -> None:
+        self.m, self.unit, self.in_blocks = m, unit, in_blocks
         self.offset = 1 if opens else 0
         self.n_rl_updates = 0
         self.n_actor_itr = 0
@@ -40,15 +40,15 @@ class Schedule:
     @property
     def due(self) -> bool:
         """Whether imitation joins the gradient step that was counted last."""
-        if self.m == "inf" or self.in_phases:
+        if self.m == "inf" or self.in_blocks:
             return False
         if self.unit == "grad_step":
             return self.n_rl_updates % self.m == self.offset % self.m
         return self._opens_itr and self.n_actor_itr % self.m == self.offset % self.m
 
-    def phase_due(self, n_itr: int) -> bool:
-        """Tell whether a phase of imitation follows iteration n of those in which the actor learns."""
-        return self.in_phases and self.m != "inf" and n_itr > 0 and n_itr % self.m == self.offset % self.m
+    def block_due(self, n_itr: int) -> bool:
+        """Tell whether a block of imitation follows iteration n of those in which the actor learns."""
+        return self.in_blocks and self.m != "inf" and n_itr > 0 and n_itr % self.m == self.offset % self.m
 
     def state_dict(self) -> dict[str, int]:
         """Return the counters."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info
 from inril.device import randn
 from inril.interleave.aggregators import Aggregator
+from inril.learning.update import Info
 
 
 class Joiner:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inril.policies.denoiser import Denoiser
 from inril.policies.diffusion import Chain, chain_noise, sample_chain
-from inril.policies.schedule import NoiseSchedule
+from inril.policies.noise_schedule import NoiseSchedule
 
 
 class ChainSampler:

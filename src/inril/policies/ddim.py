@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inril.policies.schedule import NoiseSchedule
+from inril.policies.noise_schedule import NoiseSchedule
 
 
 def ddim_indices(denoising_steps: int, n_steps: int) -> list[int]:

@@ -17,7 +17,7 @@ from inril.device import randn
 from inril.policies.acting import Memoryless
 from inril.policies.ddim import sample_ddim
 from inril.policies.denoiser import Denoiser, MLPDenoiser
-from inril.policies.schedule import NoiseSchedule
+from inril.policies.noise_schedule import NoiseSchedule
 from inril.policies.unet import UNetDenoiser
 
 

@@ -31,9 +31,9 @@ from inril.report.aggregate import read_run, rows_of
 from inril.report.contrasts import one_mean
 from inril.report.curves import Curve, steps_to
 from inril.report.findings import (
-    Arm,
     Finding,
-    Run,
+    RunsBySeed,
+    RunSummary,
     Setting,
     judged,
     per_seed_text,
@@ -101,9 +101,9 @@ def sort_runs(frames: Mapping[Path, pd.DataFrame]) -> list[Setting]:
 
 def _setting(task: str, method: str, frames: Mapping[Path, pd.DataFrame]) -> Setting:
     metric = headline(frames.values())
-    arms: dict[str, Arm] = {}
-    controls: dict[tuple[str, str], Arm] = {}
-    unseparated: dict[str, Arm] = {}
+    arms: dict[str, RunsBySeed] = {}
+    controls: dict[tuple[str, str], RunsBySeed] = {}
+    unseparated: dict[str, RunsBySeed] = {}
     separation = _separation(task, method, frames)
     for path, frame in frames.items():
         first = frame.iloc[0]
@@ -159,7 +159,7 @@ def examine(setting: Setting, pretraining: Mapping[int, Curve]) -> Iterator[Find
             yield _signed("rho", m, "cosine of the two gradients", cosine, -1)
 
 
-def _success(claim: str, setting: Setting, rl_only: Arm, joint: Arm | None) -> Iterator[Finding]:
+def _success(claim: str, setting: Setting, rl_only: RunsBySeed, joint: RunsBySeed | None) -> Iterator[Finding]:
     """The gain of interleaving over RL only, of each control over RL only, and of interleaving over the control."""
     if joint is not None:
         yield _difference(claim, sweep.PAPERS_M, "final success minus RL only", joint, rl_only, setting.metric)
@@ -172,7 +172,7 @@ def _success(claim: str, setting: Setting, rl_only: Arm, joint: Arm | None) -> I
             yield _difference(claim, sweep.PAPERS_M, measure, joint, control, setting.metric)
 
 
-def _difference(claim: str, m: str, measure: str, arm: Arm, baseline: Arm, metric: Metric) -> Finding:
+def _difference(claim: str, m: str, measure: str, arm: RunsBySeed, baseline: RunsBySeed, metric: Metric) -> Finding:
     """Judge a claim that says: on the seeds of both, an arm ends higher; one seed is enough to tell of its episodes."""
     seeds = [seed for seed in arm if seed in baseline]
     if not seeds:
@@ -185,11 +185,11 @@ def _difference(claim: str, m: str, measure: str, arm: Arm, baseline: Arm, metri
     return Finding(claim, m, measure, len(seeds), per_seed, float(gain.estimate), low, high, verdict)
 
 
-def _steps_saved(claim: str, joint: Arm, rl_only: Arm) -> Finding:
+def _steps_saved(claim: str, joint: RunsBySeed, rl_only: RunsBySeed) -> Finding:
     """Judge that interleaving reaches the level at which RL only ended in fewer steps."""
     measure = "share of the steps saved to where RL only of the same seed ended"
 
-    def share(run: Run, base: Run) -> float:
+    def share(run: RunSummary, base: RunSummary) -> float:
         threshold = base.level.values[-1]
         return 1 - steps_to(run.level, threshold) / steps_to(base.level, threshold)
 
@@ -210,9 +210,9 @@ def _cells(findings: pd.DataFrame) -> Iterator[tuple[str, ...]]:
         yield (row["task"], row["method"], row["claim"], arm, *said, detectable, row["seeds_needed"])
 
 
-def _read(path: Path, frame: pd.DataFrame, metric: Metric) -> Run:
+def _read(path: Path, frame: pd.DataFrame, metric: Metric) -> RunSummary:
     measured = (frame["metric"] == "train/grad_cosine").any()  # not where imitation has networks or phases of its own
-    return Run(
+    return RunSummary(
         level=_curve(path, frame, f"eval/{metric}"),
         il_loss=_curve(path, frame, "probe_holdout/il_loss"),
         final=episodes(path, frame, metric),
@@ -231,15 +231,15 @@ def _curve(path: Path, frame: pd.DataFrame, metric: str) -> Curve:
     return Curve(rows["env_steps"].to_numpy(float), rows["value"].to_numpy(float))
 
 
-def _gain(run: Run, base: Run) -> float:
+def _gain(run: RunSummary, base: RunSummary) -> float:
     return float(run.final.mean() / base.final.mean() - 1)
 
 
-def _success_gain(run: Run, base: Run) -> float:
+def _success_gain(run: RunSummary, base: RunSummary) -> float:
     return float(run.final.mean() - base.final.mean())
 
 
-def _compare(arm: Arm, baseline: Arm, measure: Callable[[Run, Run], float]) -> list[float]:
+def _compare(arm: RunsBySeed, baseline: RunsBySeed, measure: Callable[[RunSummary, RunSummary], float]) -> list[float]:
     return [measure(run, baseline[seed]) for seed, run in arm.items() if seed in baseline]
 
 

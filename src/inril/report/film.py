@@ -31,9 +31,9 @@ from inril.envs.gymnasium_api import control_rate_hz
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.policies.acting import PolicyActor
-from inril.policies.files import load_policy
-from inril.replay import Episode, Round, record
+from inril.policies.policy_file import load_policy
 from inril.report.levels import interval_text
+from inril.report.recording import RecordedEpisode, Round, record
 from inril.report.statistics import wilson
 from inril.report.style import default_style
 from inril.seeding import subseed
@@ -113,7 +113,9 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
         write_atomically(gif, animate(clips, hz))
 
 
-def choose(spec: FilmSpec, play: Callable[[int, int], Round], hz: int) -> tuple[list[tuple[Round, Episode]], Durations]:
+def choose(
+    spec: FilmSpec, play: Callable[[int, int], Round], hz: int
+) -> tuple[list[tuple[Round, RecordedEpisode]], Durations]:
     """Evaluate, some episodes at a time, until those that are asked for were seen.
 
     Args:
@@ -125,7 +127,7 @@ def choose(spec: FilmSpec, play: Callable[[int, int], Round], hz: int) -> tuple[
         The first episodes of each outcome that is asked for, or of the other one if there are none; and how all went.
     """
     wanted = _ENDINGS[spec.outcomes]
-    first: dict[bool, list[tuple[Round, Episode]]] = {True: [], False: []}
+    first: dict[bool, list[tuple[Round, RecordedEpisode]]] = {True: [], False: []}
     durations = Durations([], [])
     while len(durations.succeeded) < spec.max_episodes and any(len(first[ended]) < spec.examples for ended in wanted):
         n_episodes = min(spec.episodes, spec.max_episodes - len(durations.succeeded))
@@ -150,7 +152,7 @@ def _check_rendering() -> None:
         ) from None
 
 
-def _clip(outcome: str, recorded: Round, episode: Episode, n_frames: int, hz: int) -> Clip:
+def _clip(outcome: str, recorded: Round, episode: RecordedEpisode, n_frames: int, hz: int) -> Clip:
     last = episode.n_steps - 1
     evenly = np.linspace(0, last, n_frames).round().astype(int).tolist()
     fine = [*range(0, last, _stride(hz)), last]

@@ -16,7 +16,7 @@ from inril.report.statistics import Array
 UNDECIDED = "undecided"
 
 
-class Run(NamedTuple):
+class RunSummary(NamedTuple):
     """What the claims need of one run.
 
     Attributes:
@@ -32,7 +32,7 @@ class Run(NamedTuple):
     cosine: float
 
 
-Arm = dict[int, Run]  # by seed
+RunsBySeed = dict[int, RunSummary]  # by seed
 
 
 class Setting(NamedTuple):
@@ -48,9 +48,9 @@ class Setting(NamedTuple):
     task: str
     method: str
     metric: Metric
-    arms: dict[str, Arm]
-    controls: dict[tuple[str, str], Arm]
-    unseparated: Mapping[str, Arm] = MappingProxyType({})
+    arms: dict[str, RunsBySeed]
+    controls: dict[tuple[str, str], RunsBySeed]
+    unseparated: Mapping[str, RunsBySeed] = MappingProxyType({})
 
 
 class Finding(NamedTuple):

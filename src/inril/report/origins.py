@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inril.config.base import Model
-from inril.settings import Layer, origin
+from inril.config.layers import Layer, origin
 
 
 def lines(config: Model, layers: Sequence[Layer], config_dir: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from inril.origin import read_origins
+from inril.train.origin import read_origins
 
 _UNKNOWN = "a processor that was not recorded"
 

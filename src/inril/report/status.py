@@ -23,12 +23,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from inril.config.layers import Layer, read_yaml, validate
+from inril.config.paths import AnyRun, Pretraining, Run
+from inril.config.plan import Plan
 from inril.config.runs import FinetuneConfig, PretrainConfig
 from inril.errors import InputError
 from inril.metrics import COLUMNS
-from inril.paths import AnyRun, Pretraining, Run
-from inril.plan import Plan
-from inril.settings import Layer, read_yaml, validate
 from inril.train.run_lock import holder_of
 
 _WINDOW = 5  # checkpoints that the speed is measured over

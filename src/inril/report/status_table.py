@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from inril.paths import AnyRun, Pretraining
-from inril.plan import Plan
+from inril.config.paths import AnyRun, Pretraining
+from inril.config.plan import Plan
 from inril.report.status import Row, State, figure_status, time_left
 
 REFRESH_S = 5.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from inril.report import curves
 from inril.report.contrasts import LEVEL, Contrast, against_baseline, one_mean, pooled_contrasts
-from inril.report.findings import UNDECIDED, Arm, Finding, Run, Setting, judged, untold, verdict_of_sign
+from inril.report.findings import UNDECIDED, Finding, RunsBySeed, RunSummary, Setting, judged, untold, verdict_of_sign
 from inril.report.levels import RL_ONLY
 
 DECLINE_STEPS = 4_000_000  # the paper's curve of RL only falls from here on
@@ -38,18 +38,18 @@ class Sweep(NamedTuple):
         unit: "return" or "success".
     """
 
-    baseline: list[Run]
-    arms: dict[str, list[Run]]
+    baseline: list[RunSummary]
+    arms: dict[str, list[RunSummary]]
     scale: float
     unit: str
 
-    def compare(self, measure: Callable[[Run], float]) -> dict[str, Contrast]:
+    def compare(self, measure: Callable[[RunSummary], float]) -> dict[str, Contrast]:
         """Return how a number of each arm differs from that of RL only."""
         of_arms = np.array([[measure(run) for run in runs] for runs in self.arms.values()]).T
         found = against_baseline(np.array([measure(run) for run in self.baseline]), of_arms)
         return dict(zip(self.arms, found, strict=True))
 
-    def differences(self, measure: Callable[[Run], float], m: str) -> list[float]:
+    def differences(self, measure: Callable[[RunSummary], float], m: str) -> list[float]:
         """Return that difference seed by seed."""
         return [measure(run) - measure(base) for run, base in zip(self.arms[m], self.baseline, strict=True)]
 
@@ -98,19 +98,19 @@ def _about(setting: Setting) -> tuple[str, str]:
     return setting.task, setting.method
 
 
-def _level(run: Run, scale: float) -> float:
+def _level(run: RunSummary, scale: float) -> float:
     return curves.end_level(run.level) / scale
 
 
-def _late_slope(run: Run, scale: float) -> float:
+def _late_slope(run: RunSummary, scale: float) -> float:
     return curves.slope(run.level, DECLINE_STEPS) / scale
 
 
-def _end_change(run: Run) -> float:
+def _end_change(run: RunSummary) -> float:
     return curves.end_change(run.il_loss)
 
 
-def _matches(sweep: Sweep, level: Callable[[Run], float]) -> Iterator[Finding]:
+def _matches(sweep: Sweep, level: Callable[[RunSummary], float]) -> Iterator[Finding]:
     """C9."""
     unit = ", in shares of RL only's" if sweep.unit == "return" else ""
     measure = f"end {sweep.unit} minus RL only{unit}"
@@ -121,7 +121,7 @@ def _matches(sweep: Sweep, level: Callable[[Run], float]) -> Iterator[Finding]:
         yield judged("C9", m, measure, sweep.differences(level, m), contrast, verdict, m == PAPERS_M, effect)
 
 
-def _rise(rl_only: Arm) -> Iterator[Finding]:
+def _rise(rl_only: RunsBySeed) -> Iterator[Finding]:
     """C11."""
     values = [_end_change(run) for run in rl_only.values()]
     measure = "change of the imitation loss by the last tenth"
@@ -144,7 +144,7 @@ def _controls_loss(sweep: Sweep) -> Iterator[Finding]:
     yield untold("C12", "all", _all_of(verdicts), "every m", decides=True)
 
 
-def _best_m(sweep: Sweep, level: Callable[[Run], float]) -> Iterator[Finding]:
+def _best_m(sweep: Sweep, level: Callable[[RunSummary], float]) -> Iterator[Finding]:
     """C18."""
     if not {m for group in _GOOD_M.values() for m in group} < set(sweep.arms):
         return
@@ -197,7 +197,7 @@ def _ends_higher(sweep: Sweep, falls: str) -> Iterator[Finding]:
     yield judged("C5", PAPERS_M, measure, sweep.differences(level, PAPERS_M), contrast, verdict, True)
 
 
-def _prevents(sweep: Sweep, slope: Callable[[Run], float], falls: str) -> Iterator[Finding]:
+def _prevents(sweep: Sweep, slope: Callable[[RunSummary], float], falls: str) -> Iterator[Finding]:
     """C16."""
     contrasts = sweep.compare(slope)
     for m, contrast in contrasts.items():

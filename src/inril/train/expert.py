@@ -21,16 +21,16 @@ from inril.envs.kernel import compiled
 from inril.errors import InputError
 from inril.evaluate import evaluate
 from inril.policies.acting import FunctionActor
-from inril.policies.files import PolicySpec, load_policy, save_policy
 from inril.policies.gaussian import GaussianPolicy
 from inril.policies.mlp import MLP
+from inril.policies.policy_file import PolicySpec, load_policy, save_policy
 from inril.seeding import subseed
 from inril.types import FloatArray
 
 log = logging.getLogger(__name__)
 
 
-class Expert:
+class TrainedDemonstrator:
     """A demonstrator that acts one step at a time, with its exploration noise.
 
     Its actions are the same on every processor: computed in float64, one operation after the other, and rounded to the
@@ -78,7 +78,7 @@ def _tanh_layer(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArr
     return out
 
 
-def load_expert(task: TaskSpec) -> Expert:
+def load_expert(task: TaskSpec) -> TrainedDemonstrator:
     """Load the demonstrator that ships with the package.
 
     Raises:
@@ -91,7 +91,7 @@ def load_expert(task: TaskSpec) -> Expert:
         raise InputError(path, expected="a shipped demonstrator", got="none for this task", hint=hint)
     policy, _ = load_policy(path, task)
     assert isinstance(policy, GaussianPolicy)
-    return Expert(policy)
+    return TrainedDemonstrator(policy)
 
 
 class ObsStatistics:
@@ -176,7 +176,7 @@ def _renormalize(algorithm: PPO, policy: GaussianPolicy, statistics: ObsStatisti
 
 
 def _demonstration_returns(policy: GaussianPolicy, task: TaskSpec, cfg: ExpertConfig, itr: int) -> FloatArray:
-    expert = Expert(policy)
+    expert = TrainedDemonstrator(policy)
     rng = np.random.default_rng(subseed(cfg.seed, "eval_action", itr))
     actor = FunctionActor(lambda obs, _: expert.act(obs, rng)[:, None], act_steps=1)
     return evaluate(actor, task, cfg.eval.n_envs, subseed(cfg.seed, "eval", itr)).episode_return

@@ -12,9 +12,9 @@ from inril.config.base import M, Separation
 from inril.config.runs import FinetuneConfig, IlConfig
 from inril.data.chunks import ChunkDataset
 from inril.interleave.aggregators import make_aggregator
+from inril.interleave.imitation_block import ImitationBlock
 from inril.interleave.interleaver import ImitationLoss, Interleaver
 from inril.interleave.own_step import OwnStep
-from inril.interleave.phase import Phase
 from inril.interleave.schedule import Schedule
 from inril.interleave.separation import Joiner
 
@@ -36,16 +36,16 @@ def make_interleaver(cfg: FinetuneConfig, algorithm: Algorithm, il_loss: Imitati
         InputError: the aggregator does not exist or lacks a package.
     """
     parameters = algorithm.il_parameters()
-    phase = own_step = None
+    block = own_step = None
     if cfg.separation == "network":
         assert isinstance(algorithm, PPO)  # the settings allow no other algorithm
-        # What the base has planned before a phase is planned anew by the base of after it.
+        # What the base has planned before a block is planned anew by the base of after it.
         replan = partial(algorithm.head.observer.start, algorithm.n_envs)
-        phase = Phase(parameters, after=replan, **cfg.il.network.model_dump())
+        block = ImitationBlock(parameters, after=replan, **cfg.il.network.model_dump())
     elif cfg.il.optimizer == "own":
         own_step = OwnStep(parameters, cfg.il.lr, projects=cfg.separation == "surgery")
     return Interleaver(
-        schedule=make_schedule(cfg.m, cfg.il, in_phases=phase is not None),
+        schedule=make_schedule(cfg.m, cfg.il, in_blocks=block is not None),
         joiner=make_joiner(cfg.separation, cfg.il),
         il_parameters=parameters,
         il_loss=il_loss,
@@ -53,13 +53,13 @@ def make_interleaver(cfg: FinetuneConfig, algorithm: Algorithm, il_loss: Imitati
         seed=cfg.seed,
         noise=cfg.il.source == "noise",
         own_step=own_step,
-        phase=phase,
+        block=block,
     )
 
 
-def make_schedule(m: M, il: IlConfig, in_phases: bool = False) -> Schedule:
+def make_schedule(m: M, il: IlConfig, in_blocks: bool = False) -> Schedule:
     """Build the schedule of imitation."""
-    return Schedule(m, il.unit, opens=il.phase == "first", in_phases=in_phases)
+    return Schedule(m, il.unit, opens=il.phase == "first", in_blocks=in_blocks)
 
 
 def make_joiner(separation: Separation, il: IlConfig) -> Joiner:

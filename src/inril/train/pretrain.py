@@ -11,21 +11,21 @@ from typing import Any
 import torch
 
 from inril.config.base import Execution, OnMismatch
+from inril.config.numerics import pretrain_versions
 from inril.config.runs import OptimConfig, PretrainConfig
 from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.errors import InputError
 from inril.evaluate import Evaluation, evaluate
+from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.metrics import MetricsLog
-from inril.numerics import pretrain_versions
-from inril.origin import origin_here
 from inril.policies.acting import PolicyActor
 from inril.policies.ema import update_ema
-from inril.policies.files import ChunkedPolicy, PolicySpec, save_policy
+from inril.policies.policy_file import ChunkedPolicy, PolicySpec, save_policy
 from inril.progress import progress
 from inril.seeding import subseed, torch_stream
-from inril.train.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.train.origin import origin_here
 from inril.train.run_folder import open_run
 
 log = logging.getLogger(__name__)

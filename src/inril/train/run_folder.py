@@ -4,7 +4,7 @@ config.yaml         resolved settings, and on what they were computed (see origi
 checkpoint/         current and previous state of an unfinished run
 progress.csv        metrics of an unfinished run
 diagnostics.csv     what tells whether a run learns, see docs/diagnosing.md
-timing.csv          seconds by phase; depends on the machine, unlike everything else
+timing.csv          seconds by part; depends on the machine, unlike everything else
 .holder/            see run_lock
 policy.safetensors, metrics.csv     results, written last
 best.safetensors    beside them, of a run that keeps the policy that did best on the way
@@ -26,8 +26,8 @@ import yaml
 from inril.config.base import Model, OnMismatch
 from inril.errors import InputError
 from inril.files import write_atomically, write_error
-from inril.origin import Origin, comments
 from inril.tensor_file import pack, read_tensors, unpack, write_tensors
+from inril.train.origin import Origin, comments
 from inril.train.run_lock import RunLock
 
 log = logging.getLogger(__name__)

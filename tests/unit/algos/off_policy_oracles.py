@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inril.policies.denoiser import Denoiser
-from inril.policies.schedule import NoiseSchedule
+from inril.policies.noise_schedule import NoiseSchedule
 
 
 class Adam:

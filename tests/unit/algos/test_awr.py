@@ -12,14 +12,14 @@ from oracles import double_sum
 from toy_env import ToyEnv
 
 from inril.algos.awr import AWR, advantage_weights
-from inril.algos.experience import Experience
 from inril.config.algos import AWRConfig
 from inril.config.policy import NetworkConfig
+from inril.learning.experience import Experience
+from inril.learning.replay_buffer import Replay
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.seeding import torch_stream
 from inril.tensor_file import pack, unpack
-from inril.train.replay import Replay
 
 Make = Callable[..., AWR]
 RESIDUAL = NetworkConfig(widths=(8, 8, 8), activation="mish")

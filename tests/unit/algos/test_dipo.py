@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from toy_env import ToyEnv
 
 from inril.algos.dipo import DIPO
-from inril.algos.experience import Experience
 from inril.config.algos import DIPOConfig
 from inril.config.policy import NetworkConfig
+from inril.learning.experience import Experience
+from inril.learning.replay_buffer import Replay
 from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.seeding import torch_stream
 from inril.tensor_file import pack, unpack
-from inril.train.replay import Replay
 
 Make = Callable[..., DIPO]
 PLAIN = NetworkConfig(widths=(8, 8), activation="mish", residual=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from inril.algos.dppo import DiffusionHead
-from inril.algos.ppo_loss import clipped_surrogate
+from inril.learning.ppo_loss import clipped_surrogate
 from inril.policies.denoiser import Denoiser
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise
 

@@ -11,19 +11,19 @@ from off_policy_oracles import batches_of, learn, weights
 from torch import Tensor, nn
 from toy_env import RESET_OBS, ToyEnv
 
-from inril.algos.experience import Experience
 from inril.algos.idql import IDQL, expectile_loss
 from inril.config.algos import IDQLConfig
 from inril.config.policy import NetworkConfig
 from inril.data.chunks import ChunkDataset
-from inril.data.rewarded_demos import RewardedDemos
+from inril.learning.experience import Experience
+from inril.learning.replay_buffer import Replay
+from inril.learning.rewarded_demos import RewardedDemos
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.mlp import MLP
 from inril.seeding import torch_stream
 from inril.tensor_file import pack, unpack
-from inril.train.replay import Replay
 
 Make = Callable[..., IDQL]
 PLAIN = NetworkConfig(widths=(8, 8), activation="mish", residual=False)

@@ -11,11 +11,11 @@ from oracles import double_sum
 from torch import Tensor
 from toy_env import RESET_OBS, ToyEnv
 
-from inril.algos.base import Info, Update
 from inril.algos.dppo import DiffusionHead
 from inril.algos.ppo import PPO
 from inril.algos.ppo_gaussian import GaussianHead
-from inril.algos.ppo_loss import clipped_surrogate, normalize_advantage
+from inril.learning.ppo_loss import clipped_surrogate, normalize_advantage
+from inril.learning.update import Info, Update
 from inril.tensor_file import pack, unpack
 
 Make = Callable[..., PPO]

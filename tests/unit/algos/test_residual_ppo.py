@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from torch import Tensor
 from toy_env import ToyEnv
 
-from inril.algos.base import Info, Update
 from inril.algos.make import make_algorithm
 from inril.algos.ppo import PPO
 from inril.algos.residual_ppo import LastingNoise, ResidualHead, make_residual_ppo
 from inril.config.base import TaskSpec
 from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
-from inril.interleave.phase import Phase
+from inril.interleave.imitation_block import ImitationBlock
+from inril.learning.update import Info, Update
 from inril.policies.diffusion import DiffusionPolicy, denoising_loss, draw_noise
 from inril.tensor_file import pack, unpack
 from inril.train.interleaving import make_interleaver
@@ -67,10 +67,10 @@ def head_of(ppo: PPO) -> ResidualHead:
     return ppo.head
 
 
-def network_phase(ppo: PPO, configure: Configure) -> Phase:
+def network_block(ppo: PPO, configure: Configure) -> ImitationBlock:
     interleaver = make_interleaver(configure(separation="network", m=2), ppo, lambda size, _: torch.zeros(size))
-    assert interleaver.phase is not None
-    return interleaver.phase
+    assert interleaver.block is not None
+    return interleaver.block
 
 
 def demos(seed: int = 3, size: int = 16) -> tuple[Tensor, Tensor]:
@@ -91,8 +91,8 @@ def run(updates: Iterable[Update]) -> list[Info]:
     return infos
 
 
-def imitate(ppo: PPO, phase: Phase) -> None:
-    run(phase.updates(lambda: ppo.il_loss(*demos(), stream(4))))
+def imitate(ppo: PPO, block: ImitationBlock) -> None:
+    run(block.updates(lambda: ppo.il_loss(*demos(), stream(4))))
 
 
 def weights(module: torch.nn.Module) -> Tensor:
@@ -110,7 +110,7 @@ def test_reinforcement_never_touches_the_base_and_imitation_never_the_residual(
 ) -> None:
     env = ToyEnv(N_ENVS, act_steps=1)
     ppo = make(env, separation="network", m=2)
-    policy, phase = head_of(ppo).policy, network_phase(ppo, configure)
+    policy, block = head_of(ppo).policy, network_block(ppo, configure)
     for itr in (1, 2, 3):
         base, residual, critic = (weights(net).clone() for net in (policy.base, policy.residual, ppo.critic))
         for parameter in policy.parameters():
@@ -122,7 +122,7 @@ def test_reinforcement_never_touches_the_base_and_imitation_never_the_residual(
         residual, critic = weights(policy.residual).clone(), weights(ppo.critic).clone()
         for parameter in policy.parameters():
             parameter.grad = None
-        imitate(ppo, phase)
+        imitate(ppo, block)
         assert all(p.grad is None for p in policy.residual.parameters())
         assert all(p.grad is not None for p in policy.base.denoiser.parameters())
         assert torch.equal(weights(policy.residual), residual)
@@ -156,7 +156,7 @@ def test_control_trains_nothing_but_the_base(make: Make, configure: Configure) -
     policy = head_of(ppo).policy
     before, base = weights(policy.residual).clone(), weights(policy.base).clone()
     assert list(ppo.updates(1)) == []
-    imitate(ppo, network_phase(ppo, configure))
+    imitate(ppo, network_block(ppo, configure))
     assert torch.equal(weights(policy.residual), before)
     assert not torch.equal(weights(policy.base), base)
 
@@ -357,7 +357,7 @@ def test_probe_measures_the_base_alike_whatever_is_trained(make: Make) -> None:
 def test_a_phase_drops_what_the_old_base_has_planned(make: Make, configure: Configure) -> None:
     ppo = make(separation="network", m=2)
     assert (ppo.head.observer.state_dict()["next"] < TP).any()
-    imitate(ppo, network_phase(ppo, configure))
+    imitate(ppo, network_block(ppo, configure))
     assert (ppo.head.observer.state_dict()["next"] == TP).all()
 
 
@@ -365,32 +365,32 @@ def test_a_phase_drops_what_the_old_base_has_planned(make: Make, configure: Conf
 def test_resumed_algorithm_goes_on_bit_for_bit(make: Make, configure: Configure, separation: str) -> None:
     settings: dict[str, Any] = {"separation": separation, "m": 2, "algo": {"lr_warmup_itr": 1}}
 
-    def advance(ppo: PPO, phase: Phase | None, env: ToyEnv, itrs: range) -> None:
+    def advance(ppo: PPO, block: ImitationBlock | None, env: ToyEnv, itrs: range) -> None:
         for itr in itrs:
             ppo.collect(env, itr)
             run(ppo.updates(itr))
-            if phase is not None and itr == 3:
-                imitate(ppo, phase)
+            if block is not None and itr == 3:
+                imitate(ppo, block)
 
     env = ToyEnv(N_ENVS, act_steps=1)
     ppo = make(env, **settings)
-    phase = network_phase(ppo, configure) if separation == "network" else None
+    block = network_block(ppo, configure) if separation == "network" else None
     run(ppo.updates(1))
-    if phase is not None:
-        imitate(ppo, phase)  # its optimiser has moments to keep
+    if block is not None:
+        imitate(ppo, block)  # its optimiser has moments to keep
     ppo.collect(env, 2)
     run(ppo.updates(2))
     assert (ppo.head.observer.state_dict()["next"] < TP).any()  # plans that a resume has to go on with
-    state = copy.deepcopy(unpack(*pack({"ppo": ppo.state_dict(), **({"phase": phase.state_dict()} if phase else {})})))
+    state = copy.deepcopy(unpack(*pack({"ppo": ppo.state_dict(), **({"block": block.state_dict()} if block else {})})))
     other_env = copy.deepcopy(env)
-    advance(ppo, phase, env, range(3, 5))
+    advance(ppo, block, env, range(3, 5))
 
     resumed = make(ToyEnv(N_ENVS, act_steps=1), **settings)
-    resumed_phase = network_phase(resumed, configure) if separation == "network" else None
+    resumed_block = network_block(resumed, configure) if separation == "network" else None
     resumed.load_state_dict(state["ppo"])
-    if resumed_phase is not None:
-        resumed_phase.load_state_dict(state["phase"])
-    advance(resumed, resumed_phase, other_env, range(3, 5))
+    if resumed_block is not None:
+        resumed_block.load_state_dict(state["block"])
+    advance(resumed, resumed_block, other_env, range(3, 5))
     assert torch.equal(*(weights(head_of(x).policy) for x in (ppo, resumed)))
     assert torch.equal(*(weights(x.critic) for x in (ppo, resumed)))
     assert torch.equal(*(x.head.observer.state_dict()["chunk"] for x in (ppo, resumed)))
@@ -407,7 +407,7 @@ def test_acting_state_brings_back_base_and_residual(make: Make, configure: Confi
 
     before = act()
     run(ppo.updates(1))
-    imitate(ppo, network_phase(ppo, configure))
+    imitate(ppo, network_block(ppo, configure))
     assert not np.array_equal(act(), before)
     ppo.load_acting_state(state)
     np.testing.assert_array_equal(act(), before)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from file_server import FileServer
 
-import inril.thirdparty
+import inril.data.thirdparty
 from inril.config.base import TaskSpec
 from inril.config.runs import DemosConfig
-from inril.data import make_demos
 from inril.data.d4rl import read_d4rl
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
 from inril.errors import InputError
+from inril.train.demonstrate import make_demos
 
 # Episodes of 6 steps (terminal), 4 (time limit), 3 (no positive return), 7 (terminal), and 5 steps left unfinished.
 LENGTHS = (6, 4, 3, 7)
@@ -101,7 +101,7 @@ def test_default_address_is_that_of_d4rl(
     tmp_path: Path, recording: Path, task: TaskSpec, server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.content = recording.read_bytes()
-    monkeypatch.setattr(inril.thirdparty, "d4rl_url", lambda task_id: f"{server.url}?{task_id}")
+    monkeypatch.setattr(inril.data.thirdparty, "d4rl_url", lambda task_id: f"{server.url}?{task_id}")
     make_demos(config(task, server, url=None), tmp_path / "d4rl.hdf5")
     assert read_provenance(tmp_path / "d4rl.hdf5")["url"] == f"{server.url}?hopper"
 

@@ -15,10 +15,10 @@ from robomimic_reader import read_with_robomimic
 
 import inril
 from inril.config.base import TaskSpec
+from inril.config.numerics import VERSIONS
 from inril.data.demo_file import Episode, demo_returns, read_demos, read_provenance, write_demos
 from inril.data.env_args import env_args
 from inril.errors import InputError
-from inril.numerics import VERSIONS
 
 MakeEpisodes = Callable[..., list[Episode]]
 

@@ -13,14 +13,14 @@ from file_server import FileServer
 from robomimic_files import ARM, LENGTHS, MASKS, Obs, env_args, observe, random_poses, write_file
 from robomimic_reader import read_with_robomimic
 
-import inril.thirdparty
+import inril.data.thirdparty
+from inril.config.layers import read_yaml
+from inril.config.project import Project
 from inril.config.runs import DemosConfig
-from inril.data import make_demos
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
 from inril.data.robomimic import read_robomimic
 from inril.errors import InputError
-from inril.project import Project
-from inril.settings import read_yaml
+from inril.train.demonstrate import make_demos
 
 CONFIG = Path(__file__).parents[3] / "config"
 PROJECT = Project(CONFIG, read_yaml(CONFIG / "config.yaml"))
@@ -196,7 +196,7 @@ def test_default_address_is_that_of_robomimic(
 ) -> None:
     server.content = published(tmp_path, "lift").read_bytes()
     monkeypatch.setattr(
-        inril.thirdparty, "robomimic_url", lambda task, quality: f"{site}/{task}/{quality}/low_dim.hdf5"
+        inril.data.thirdparty, "robomimic_url", lambda task, quality: f"{site}/{task}/{quality}/low_dim.hdf5"
     )
     make_demos(config("lift", quality=quality), tmp_path / "robomimic.hdf5")
     assert read_provenance(tmp_path / "robomimic.hdf5")["url"] == f"{site}/lift/{quality}/low_dim.hdf5"

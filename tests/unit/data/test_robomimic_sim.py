@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from robomimic_files import Obs, Poses, observe, write_file
 
+from inril.config.layers import read_yaml
+from inril.config.project import Project
 from inril.data.robomimic import read_robomimic
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
-from inril.envs.robosuite_build import make_robosuite
-from inril.envs.scene import make_scene
-from inril.project import Project
-from inril.settings import read_yaml
+from inril.data.scripted.robomimic.scene import make_scene
+from inril.envs.robomimic.build import make_robosuite
+from inril.envs.robomimic.tasks import ROBOMIMIC_TASKS
 
 CONFIG = Path(__file__).parents[3] / "config"
 LENGTHS = (12, 7)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inril.envs.robomimic import FastRobomimic
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
-from inril.envs.scene import RobomimicScene
-from inril.envs.stock import StockRobomimic
+from inril.data.scripted.robomimic.scene import RobomimicScene
+from inril.envs.robomimic.stock import StockRobomimic
+from inril.envs.robomimic.suite import FastRobomimic
+from inril.envs.robomimic.tasks import ROBOMIMIC_TASKS
 from inril.types import FloatArray
 
 

@@ -14,13 +14,13 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import inril.envs
+from inril.data.scripted.furniture.furniture_scene import FurnitureScene, make_furniture_scene
 from inril.envs.furniture.model import FENCE_FRONT
 from inril.envs.furniture.rest import wake
 from inril.envs.furniture.rotations import about, aligning, quat_of, rotation_by, rotation_of
 from inril.envs.furniture.rules import TAG_X_M, progress_of
-from inril.envs.furniture.scene import FurnitureScene, make_furniture_scene
 from inril.envs.furniture.screws import PITCH_M, is_assembled
-from inril.envs.furniture.suite import Furniture
+from inril.envs.furniture.suite import FurnitureSuite
 from inril.envs.furniture.task import Seat
 from inril.envs.furniture.tasks import FURNITURE_TASKS, furniture_task
 from inril.errors import InputError
@@ -345,9 +345,9 @@ def test_what_falls_on_a_sleeper_wakes_it(one_leg: FurnitureScene) -> None:
 
 
 def test_sleepers_survive_saving() -> None:
-    suite = Furniture(furniture_task("round_table_low"), 1)
+    suite = FurnitureSuite(furniture_task("round_table_low"), 1)
     env, scene = inril.envs.BatchedSimulator(suite, 1), FurnitureScene(suite)
-    other = Furniture(furniture_task("round_table_low"), 1)
+    other = FurnitureSuite(furniture_task("round_table_low"), 1)
     again = inril.envs.BatchedSimulator(other, 1)
     action = hand_at(ASIDE)[None, None]
     try:
@@ -427,7 +427,7 @@ def test_violent_actions_stay_finite_and_resume_to_the_last_bit(task_id: str) ->
 
 
 def test_an_engaged_screw_survives_saving() -> None:
-    suite = Furniture(furniture_task("one_leg_low"), 1)
+    suite = FurnitureSuite(furniture_task("one_leg_low"), 1)
     env, scene = inril.envs.BatchedSimulator(suite, 1), FurnitureScene(suite)
     again = inril.envs.make("one_leg_low", 1, 1)
     action = hand_at(ASIDE)[None, None]
@@ -509,7 +509,7 @@ def test_gymnasium_env_passes_the_checker(task_id: str) -> None:
 # In a process of its own: MuJoCo chooses a backend once, and a machine may have none.
 RENDERING = """
 import sys, numpy as np
-from inril.envs.furniture.scene import make_furniture_scene
+from inril.data.scripted.furniture.furniture_scene import make_furniture_scene
 scene = make_furniture_scene(sys.argv[1])
 scene.reset(np.random.default_rng(0))
 try:

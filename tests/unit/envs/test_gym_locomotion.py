@@ -16,8 +16,8 @@ from gymnasium.wrappers import TimeLimit
 
 from inril import envs
 from inril.config.base import TaskSpec
-from inril.envs.gym_locomotion import GymLocomotion
-from inril.envs.gym_rules import GYM_TASKS
+from inril.envs.gym.rules import GYM_TASKS
+from inril.envs.gym.suite import GymLocomotion
 from inril.envs.gymnasium_api import control_rate_hz
 from inril.errors import InputError
 from inril.seeding import stream

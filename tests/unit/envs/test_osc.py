@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from inril.envs.osc import arm_torques, rotation_about, solve, workspace
+from inril.envs.robomimic.osc import arm_torques, rotation_about, solve, workspace
 from inril.types import FloatArray
 
 

@@ -15,9 +15,9 @@ from gymnasium.utils.env_checker import check_env
 from pairs import smooth_actions
 
 from inril import envs
+from inril.data.scripted.robomimic.scene import make_scene
 from inril.envs.base import BatchedEnv
-from inril.envs.robomimic_tasks import ROBOMIMIC_TASKS
-from inril.envs.scene import make_scene
+from inril.envs.robomimic.tasks import ROBOMIMIC_TASKS
 from inril.errors import InputError
 from inril.seeding import stream
 from inril.types import ChunkStep, FloatArray

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from pairs import Pair, pair, smooth_actions
 
-from inril.envs import robomimic, robomimic_model
-from inril.envs.robomimic_rules import is_solved
-from inril.envs.robomimic_tasks import CAN, LIFT, ROBOMIMIC_TASKS, SQUARE, TRANSPORT
+from inril.envs.robomimic import model as robomimic_model
+from inril.envs.robomimic import suite as robomimic
+from inril.envs.robomimic.rules import is_solved
+from inril.envs.robomimic.tasks import CAN, LIFT, ROBOMIMIC_TASKS, SQUARE, TRANSPORT
 from inril.types import FloatArray
 
 N_FREE_STEPS = 100

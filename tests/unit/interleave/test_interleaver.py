@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info, Update
 from inril.config.runs import IlConfig
+from inril.interleave.imitation_block import ImitationBlock
 from inril.interleave.interleaver import Interleaver
 from inril.interleave.own_step import OwnStep
-from inril.interleave.phase import Phase
+from inril.learning.update import Info, Update
 from inril.train.interleaving import make_joiner, make_schedule
 
 Make = Callable[..., IlConfig]
@@ -57,7 +57,7 @@ def take(updates: Iterator[Update]) -> list[tuple[str, Info]]:
 
 def interleaver(learner: Learner, m: int | str, config: IlConfig, **parts: object) -> Interleaver:
     return Interleaver(
-        make_schedule(m, config, in_phases="phase" in parts),  # type: ignore[arg-type]
+        make_schedule(m, config, in_blocks="block" in parts),  # type: ignore[arg-type]
         make_joiner("surgery", config),
         [learner.actor],
         learner.il_loss,
@@ -92,10 +92,10 @@ def test_an_own_step_follows_the_one_that_would_be_joint(il_config: Make) -> Non
     assert learner.actor[0].item() == pytest.approx(0.3)  # imitation conflicts there, and gives way
 
 
-def test_networks_of_its_own_learn_in_phases_after_the_iteration(il_config: Make) -> None:
+def test_networks_of_its_own_learn_in_blocks_after_the_iteration(il_config: Make) -> None:
     learner, ended = Learner(), []
-    phase = Phase([learner.actor], after=lambda: ended.append(1), n_steps=2, batch_size=7, lr=0.1)
-    interleaved = interleaver(learner, 2, il_config(unit="iteration"), phase=phase)
+    block = ImitationBlock([learner.actor], after=lambda: ended.append(1), n_steps=2, batch_size=7, lr=0.1)
+    interleaved = interleaver(learner, 2, il_config(unit="iteration"), block=block)
     names = [
         [name for name, _ in take(interleaved.updates(learner.updates(), itr, itr - 1))] for itr in (1, 2, 3)
     ]  # the first iteration warms up

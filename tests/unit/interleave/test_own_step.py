@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from inril.algos.base import Info
 from inril.interleave.own_step import OwnStep
 from inril.interleave.separation import balanced, flatten
+from inril.learning.update import Info
 
 LR = 0.1
 

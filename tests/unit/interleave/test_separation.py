@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inril.algos.base import Info, Update
 from inril.config.runs import IlConfig
 from inril.errors import InputError
 from inril.interleave.aggregators import make_aggregator, upgrad
 from inril.interleave.separation import Joiner, combine, flatten, random_direction
+from inril.learning.update import Info, Update
 from inril.train.interleaving import make_joiner
 
 Make = Callable[..., IlConfig]

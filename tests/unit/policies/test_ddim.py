@@ -10,7 +10,7 @@ from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig
 from inril.policies.ddim import ddim_indices, ddim_step, sample_ddim
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, sample_chain
-from inril.policies.schedule import NoiseSchedule
+from inril.policies.noise_schedule import NoiseSchedule
 
 
 def stream(seed: int) -> torch.Generator:

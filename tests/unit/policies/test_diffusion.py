@@ -12,7 +12,9 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from inril.config.base import TaskSpec
+from inril.config.layers import read_yaml
 from inril.config.policy import DiffusionConfig
+from inril.config.project import Project
 from inril.policies.denoiser import sinusoidal_embedding
 from inril.policies.diffusion import (
     DiffusionPolicy,
@@ -25,9 +27,7 @@ from inril.policies.diffusion import (
     sample_chain,
     training_std,
 )
-from inril.policies.schedule import NoiseSchedule
-from inril.project import Project
-from inril.settings import read_yaml
+from inril.policies.noise_schedule import NoiseSchedule
 
 CONFIG = Path(__file__).parents[3] / "config"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inril.policies.schedule import NoiseSchedule, cosine_betas
+from inril.policies.noise_schedule import NoiseSchedule, cosine_betas
 
 # facts/dppo.md section 1.4, from running the reference
 REFERENCE_STD = [

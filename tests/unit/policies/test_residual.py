@@ -13,7 +13,7 @@ from inril.config.algos import ResidualConfig
 from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, NetworkConfig
 from inril.policies.diffusion import DiffusionPolicy
-from inril.policies.files import PolicySpec, load_policy, save_policy
+from inril.policies.policy_file import PolicySpec, load_policy, save_policy
 from inril.policies.residual import ChunkQueue, ResidualPolicy, gaussian_logprob
 
 PLAIN = NetworkConfig(widths=(8, 8), activation="relu", residual=False)

@@ -14,14 +14,14 @@ from torch.nn import functional as F
 
 from inril.config.algos import DPPOConfig
 from inril.config.base import TaskSpec
+from inril.config.layers import Layer, merge, read_yaml, validate
 from inril.config.policy import DiffusionConfig, UNetConfig
+from inril.config.project import Project
 from inril.config.runs import PretrainConfig
 from inril.errors import InputError
+from inril.learning.optimizer import adamw
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, denoising_loss, evaluation_std, sample_chain
 from inril.policies.unet import UNetDenoiser
-from inril.project import Project
-from inril.settings import Layer, merge, read_yaml, validate
-from inril.train.optimizer import adamw
 
 CONFIG = Path(__file__).parents[3] / "config"
 

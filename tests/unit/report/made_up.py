@@ -8,7 +8,7 @@ import numpy as np
 from inril.config.base import Metric
 from inril.report import claims
 from inril.report.curves import Curve
-from inril.report.findings import Arm, Finding, Run, Setting
+from inril.report.findings import Finding, RunsBySeed, RunSummary, Setting
 from inril.report.statistics import Array
 
 SEEDS = (0, 1, 2)
@@ -21,17 +21,17 @@ def curve(values: Array, last_step: float = LONG) -> Curve:
     return Curve(np.linspace(0, last_step, len(values)), values)
 
 
-def run(level: Array, il_loss: Array, seed: int, last_step: float = LONG) -> Run:
+def run(level: Array, il_loss: Array, seed: int, last_step: float = LONG) -> RunSummary:
     """One run; what a seed's runs share differs from seed to seed, and a little noise differs from run to run."""
     rng = np.random.default_rng([seed, int(1e4 * level.sum()) % 2**31, int(1e8 * il_loss.sum()) % 2**31])
     shared = 1 + 0.05 * seed
     noisy = shared * level * (1 + 0.01 * rng.standard_normal(len(level)))
     loss = il_loss * (1 + 0.0005 * rng.standard_normal(len(il_loss)))
     loss[0] = il_loss[0]
-    return Run(curve(noisy, last_step), curve(loss, last_step), np.full(4, noisy[-1]), -0.2 - 0.001 * seed)
+    return RunSummary(curve(noisy, last_step), curve(loss, last_step), np.full(4, noisy[-1]), -0.2 - 0.001 * seed)
 
 
-def arm(level: Array, il_loss: Array, seeds: tuple[int, ...] = SEEDS, last_step: float = LONG) -> Arm:
+def arm(level: Array, il_loss: Array, seeds: tuple[int, ...] = SEEDS, last_step: float = LONG) -> RunsBySeed:
     """One arm."""
     return {seed: run(level, il_loss, seed, last_step) for seed in seeds}
 
@@ -47,10 +47,10 @@ def bent(first: float, middle: float, last: float, at: float = 0.4, n: int = POI
 
 
 def examine(
-    arms: dict[str, Arm],
+    arms: dict[str, RunsBySeed],
     about: tuple[str, str] = ("hopper", "dppo"),
     metric: Metric = "return",
-    controls: Mapping[tuple[str, str], Arm] = MappingProxyType({}),
+    controls: Mapping[tuple[str, str], RunsBySeed] = MappingProxyType({}),
     pretraining: Mapping[int, Curve] = MappingProxyType({}),
 ) -> list[Finding]:
     """All findings of one setting."""

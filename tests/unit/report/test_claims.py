@@ -7,27 +7,27 @@ import pytest
 from made_up import examine, run
 
 from inril.errors import InputError
-from inril.origin import Origin, comments
 from inril.report import claims
 from inril.report.aggregate import RUN_COLUMNS, read_run
 from inril.report.curves import Curve
-from inril.report.findings import Arm, Run, Setting
+from inril.report.findings import RunsBySeed, RunSummary, Setting
+from inril.train.origin import Origin, comments
 
 SEEDS = (0, 1, 2)
 METRICS = (("eval", "return"), ("probe_holdout", "il_loss"), ("report", "episode_return"), ("train", "grad_cosine"))
 
 
-def arm(final: float) -> Arm:
+def arm(final: float) -> RunsBySeed:
     """Three seeds whose numbers differ a little."""
     level = np.linspace(1000, 1100, 21)
     return {seed: run(level, np.ones(21), seed)._replace(final=np.full(4, final + seed)) for seed in SEEDS}
 
 
-def successes(rate: float, n_seeds: int = 3, steps_to_end: float = 1e6) -> Arm:
+def successes(rate: float, n_seeds: int = 3, steps_to_end: float = 1e6) -> RunsBySeed:
     """Seeds of 100 episodes each; evaluations rise in a straight line to the rate and stay there."""
     steps = np.linspace(0, 1e6, 21)
     return {
-        seed: Run(
+        seed: RunSummary(
             level=Curve(steps, rate * np.minimum(steps / steps_to_end, 1)),
             il_loss=Curve(steps, 1 + 0.1 * steps / 1e6 + 0.001 * seed),
             final=(np.arange(100) < 100 * rate + seed).astype(float),

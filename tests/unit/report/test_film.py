@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+from inril.config.layers import read_yaml
 from inril.config.policy import DiffusionConfig, NetworkConfig
+from inril.config.project import Project
 from inril.config.shown import FilmSpec
 from inril.errors import InputError
-from inril.policies.files import PolicySpec, save_policy
-from inril.project import Project
-from inril.replay import Episode
+from inril.policies.policy_file import PolicySpec, save_policy
 from inril.report import film
-from inril.settings import read_yaml
+from inril.report.recording import RecordedEpisode
 
 CONFIG = Path(__file__).parents[3] / "config"
 SPEC = FilmSpec(title="Lift", subject="Budget: smoke, dppo", seed=0, frames=3, episodes=4, max_episodes=8)
@@ -82,8 +82,8 @@ class Played:
     def __init__(self, *succeeded: bool) -> None:
         self.succeeded = succeeded
 
-    def episodes(self) -> list[Episode]:
-        return [Episode(env_index, succeeded, n_steps=10) for env_index, succeeded in enumerate(self.succeeded)]
+    def episodes(self) -> list[RecordedEpisode]:
+        return [RecordedEpisode(env_index, succeeded, n_steps=10) for env_index, succeeded in enumerate(self.succeeded)]
 
 
 def chosen(outcomes: str, *rounds: Played) -> tuple[list[tuple[int, bool]], int]:

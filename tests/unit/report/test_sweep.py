@@ -5,13 +5,13 @@ import pytest
 from made_up import LONG, POINTS, SEEDS, arm, bent, curve, deciding, examine, line
 
 from inril.report.curves import Curve
-from inril.report.findings import Arm
+from inril.report.findings import RunsBySeed
 
 MS = ("2", "3", "5", "10", "15", "20", "30")
 FLAT = line(0.4, 0.4)
 
 
-def sweep(ends: dict[str, float], rl_only: Arm, il_loss: np.ndarray = FLAT) -> dict[str, Arm]:
+def sweep(ends: dict[str, float], rl_only: RunsBySeed, il_loss: np.ndarray = FLAT) -> dict[str, RunsBySeed]:
     """Seven arms that rise from 1,400 and stay at their level, beside RL only."""
     return {m: arm(bent(1400, end, end), il_loss) for m, end in ends.items()} | {"inf": rl_only}
 
@@ -20,12 +20,12 @@ def equal(end: float) -> dict[str, float]:
     return dict.fromkeys(MS, end)
 
 
-def declining() -> Arm:
+def declining() -> RunsBySeed:
     """RL only as the paper has it: up to 0.4 of the steps, then down, its imitation loss up by 30 %."""
     return arm(bent(1400, 3000, 2500), line(0.4, 0.52))
 
 
-def steady(end: float = 3000, il_end: float = 0.42) -> Arm:
+def steady(end: float = 3000, il_end: float = 0.42) -> RunsBySeed:
     return arm(bent(1400, end, end), line(0.4, il_end))
 
 

@@ -16,7 +16,7 @@ from inril.data.chunks import split_demos
 from inril.data.demo_file import read_demos
 from inril.errors import InputError
 from inril.policies.ema import update_ema
-from inril.policies.files import load_policy
+from inril.policies.policy_file import load_policy
 from inril.tensor_file import read_tensors
 from inril.train import pretrain
 from inril.train.pretrain import Cloning, fixed_probe, learning_rate

@@ -12,8 +12,8 @@ from other_process import running
 
 from inril.config.runs import HoldoutConfig
 from inril.errors import InputError
-from inril.origin import Origin, read_origins
 from inril.tensor_file import read_tensors
+from inril.train.origin import Origin, read_origins
 from inril.train.run_folder import OnMismatch, RunFolder, open_run
 
 CONFIG = HoldoutConfig(min_episodes=3)
@@ -23,7 +23,7 @@ HOLDER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
     from inril.config.runs import HoldoutConfig
-    from inril.origin import Origin
+    from inril.train.origin import Origin
     from inril.train.run_folder import open_run
     import torch
     inputs = {"demos": "abc", "finetune": "1"}

@@ -10,12 +10,12 @@ import numpy as np
 
 from inril.data.demo_file import Episode
 from inril.data.hdf5 import Array
-from inril.data.scripted import can, lift, square, transport
 from inril.data.scripted.furniture import lamp, mug_rack, one_leg, peg_in_hole, round_table
+from inril.data.scripted.furniture.furniture_scene import make_furniture_scene
 from inril.data.scripted.operator import GROUPS, Group, Operator
-from inril.envs.furniture.scene import make_furniture_scene
+from inril.data.scripted.robomimic import can, lift, square, transport
+from inril.data.scripted.robomimic.scene import DivergedError, make_scene
 from inril.envs.furniture.tasks import FURNITURE_TASKS
-from inril.envs.scene import DivergedError, make_scene
 from inril.seeding import stream
 from inril.types import FloatArray
 
@@ -42,7 +42,7 @@ class Workplace(Protocol):
         ...
 
 
-class Expert(NamedTuple):
+class ScriptedExpert(NamedTuple):
     """Who demonstrates a task, and where.
 
     Attributes:
@@ -69,10 +69,13 @@ _FURNITURE = {
     "mug_rack": mug_rack.demonstrate,
     "peg_in_hole": peg_in_hole.demonstrate,
 }
-EXPERTS: dict[str, Expert] = {
-    **{task_id: Expert(expert, partial(make_scene, task_id), HOLD_STEPS) for task_id, expert in _ROBOMIMIC.items()},
+EXPERTS: dict[str, ScriptedExpert] = {
     **{
-        task_id: Expert(_FURNITURE[task.furniture.name], partial(make_furniture_scene, task_id), 0)
+        task_id: ScriptedExpert(expert, partial(make_scene, task_id), HOLD_STEPS)
+        for task_id, expert in _ROBOMIMIC.items()
+    },
+    **{
+        task_id: ScriptedExpert(_FURNITURE[task.furniture.name], partial(make_furniture_scene, task_id), 0)
         for task_id, task in FURNITURE_TASKS.items()
     },
 }

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 
 from inril.data.scripted.attempt import EXPERTS, Attempt, Recipe, Workplace, attempt
-from inril.data.scripted.store import Job
+from inril.data.scripted.finished import Job
 
 Runner = Callable[[Sequence[Job]], Iterator[tuple[Job, Attempt]]]
 

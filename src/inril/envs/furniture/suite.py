@@ -24,7 +24,7 @@ _TRIES_PER_PART = 50
 _OUT_OF_REACH_M = 5.0
 
 
-class Furniture:
+class FurnitureSuite:
     """E simulators of one furniture task; see `Suite`.
 
     Args:

@@ -8,8 +8,8 @@ import pytest
 
 from inril.data.scripted.attempt import EXPERTS, HOLD_STEPS, Recipe, attempt, reset_rng
 from inril.data.scripted.operator import GROUPS, Operator
+from inril.data.scripted.robomimic.scene import DivergedError, Scene, make_scene
 from inril.envs.furniture.tasks import FURNITURE_TASKS
-from inril.envs.scene import DivergedError, Scene, make_scene
 from inril.types import FloatArray
 
 CAPS = {"lift": 400, "can": 500, "square": 500, "transport": 1100}

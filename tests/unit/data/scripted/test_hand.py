@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from inril.data.scripted import motion
-from inril.data.scripted.hand import GRIP_STEPS, Hand, Pose, together
 from inril.data.scripted.operator import Group, Operator
+from inril.data.scripted.robomimic.hand import GRIP_STEPS, Hand, Pose, together
 from inril.types import FloatArray
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Generator
 import numpy as np
 
 from inril.data.scripted import motion
+from inril.data.scripted.furniture.furniture_scene import FurnitureScene
 from inril.data.scripted.operator import Operator
 from inril.envs.furniture.rotations import rotation_by
-from inril.envs.furniture.scene import FurnitureScene
 from inril.types import FloatArray
 
-Phase = Generator[FloatArray, None, bool]
+Motion = Generator[FloatArray, None, bool]
 Pos = Callable[[], FloatArray]
 Rot = Callable[[FloatArray], FloatArray]
 
@@ -24,7 +24,7 @@ _CLOSING_STEPS = 7
 _TREMOR_M, _TREMOR_RAD = 0.05, 0.25  # of an operator's noise of 1
 
 
-class Arm:
+class Robot:
     """The robot of a scene.
 
     Args:
@@ -76,7 +76,7 @@ class Arm:
         max_steps: int = 60,
         max_m: float = 0.06,
         max_rad: float = 0.5,
-    ) -> Phase:
+    ) -> Motion:
         """Move the hand to a pose.
 
         Args:
@@ -97,26 +97,26 @@ class Arm:
             yield self.towards(goal, rot, speed * max_m, speed * max_rad)
         return False
 
-    def hold(self, n_steps: int) -> Phase:
+    def hold(self, n_steps: int) -> Motion:
         """Stay where the hand is."""
         pos, rot = self.pos, self.rot
         for _ in range(n_steps):
             yield self.action(pos, rot)
         return True
 
-    def close(self, n_steps: int = _CLOSING_STEPS) -> Phase:
+    def close(self, n_steps: int = _CLOSING_STEPS) -> Motion:
         """Close the fingers and wait until they hold."""
         self._grip = motion.CLOSED
         yield from self.hold(n_steps + self.operator.pause())
         return True
 
-    def open(self, n_steps: int = 5) -> Phase:
+    def open(self, n_steps: int = 5) -> Motion:
         """Open the fingers and wait until they have let go."""
         self._grip = motion.OPEN
         yield from self.hold(n_steps + self.operator.pause())
         return True
 
-    def rise(self, height_m: float, *, back_m: float = 0.0, tol_m: float = 0.02, max_steps: int = 20) -> Phase:
+    def rise(self, height_m: float, *, back_m: float = 0.0, tol_m: float = 0.02, max_steps: int = 20) -> Motion:
         """Draw back along the hand's axis, then go up."""
         rot = self.rot
         if back_m:
@@ -134,7 +134,7 @@ class Arm:
         max_steps: int = 40,
         max_m: float = 0.05,
         max_rad: float = 0.3,
-    ) -> Phase:
+    ) -> Motion:
         """Move a held part to a pose, whose place in the hand is looked up in every step.
 
         Args:

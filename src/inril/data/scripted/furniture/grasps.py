@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.furniture.arm import Arm, Phase
+from inril.data.scripted.furniture.arm import Motion, Robot
 from inril.envs.furniture.rotations import about
 from inril.types import FloatArray
 
@@ -20,8 +20,15 @@ def pitched(yaw_rad: float, pitch_rad: float) -> FloatArray:
 
 
 def grasp_lying(
-    arm: Arm, part: str, *, grip_m: float, pitch_rad: float, lift_z: float, z_offset: float = 0.0, hover_z: float = 0.12
-) -> Phase:
+    arm: Robot,
+    part: str,
+    *,
+    grip_m: float,
+    pitch_rad: float,
+    lift_z: float,
+    z_offset: float = 0.0,
+    hover_z: float = 0.12,
+) -> Motion:
     """Pick up a lying part whose y axis points away from the robot, with a pitched hand, so that it can be stood up.
 
     Args:
@@ -58,14 +65,16 @@ def grasp_lying(
     return False
 
 
-def turn_upright(arm: Arm, pos: FloatArray, pitch_rad: float) -> Phase:
+def turn_upright(arm: Robot, pos: FloatArray, pitch_rad: float) -> Motion:
     """Turn the pitched hand by a quarter turn at a place where the wrist has room."""
     yield from arm.reach(pos, pitched(0.0, pitch_rad), tol_m=0.03, tol_rad=0.2, max_steps=40)
     goal = pitched(0.0, pitch_rad - np.pi / 2)
     return (yield from arm.reach(pos, goal, tol_m=0.02, tol_rad=0.1, max_steps=60, max_rad=0.25))
 
 
-def grip_from_above(arm: Arm, part: str, *, grip_m: float, period_rad: float, hover_m: float, lift_m: float) -> Phase:
+def grip_from_above(
+    arm: Robot, part: str, *, grip_m: float, period_rad: float, hover_m: float, lift_m: float
+) -> Motion:
     """Grip a standing part from above and lift it.
 
     Args:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.furniture.arm import Arm, Phase
+from inril.data.scripted.furniture.arm import Motion, Robot
+from inril.data.scripted.furniture.furniture_scene import FurnitureScene
 from inril.data.scripted.furniture.grasps import grasp_lying, grip_from_above, turn_upright
 from inril.data.scripted.furniture.screwing import insert, turn_in
 from inril.data.scripted.operator import Operator
 from inril.envs.furniture.model import FENCE_FRONT_INSIDE, FENCE_SIDE_INSIDE
 from inril.envs.furniture.rotations import aligning
-from inril.envs.furniture.scene import FurnitureScene
 from inril.types import FloatArray
 
 _BASE_HALF_M = 0.04235
@@ -28,7 +28,7 @@ _BULB, _HOOD = 0, 1  # pairs
 
 def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArray]:
     """Yield the actions of one attempt."""
-    arm = Arm(scene, operator)
+    arm = Robot(scene, operator)
     # The corner away from the bulb: there the pitched hand does not come near it.
     side = -1 if scene.part_pos("bulb")[1] > scene.fence[1] else 1
     yield from _place_base(arm, side)
@@ -36,7 +36,7 @@ def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArra
         yield from _put_hood(arm)
 
 
-def _place_base(arm: Arm, side: int) -> Phase:
+def _place_base(arm: Robot, side: int) -> Motion:
     """Grip the square flange, carry the base over the other parts, set it down and push it into the corner."""
     scene = arm.scene
     held = yield from grip_from_above(arm, "base", grip_m=_FLANGE_M, period_rad=np.pi / 2, hover_m=0.13, lift_m=0.11)
@@ -54,7 +54,7 @@ def _place_base(arm: Arm, side: int) -> Phase:
     return (yield from arm.rise(0.12))
 
 
-def _screw_bulb(arm: Arm, side: int) -> Phase:
+def _screw_bulb(arm: Robot, side: int) -> Motion:
     scene = arm.scene
     grasped = yield from grasp_lying(
         arm, "bulb", grip_m=_GLOBE_M, pitch_rad=_PITCH_RAD, lift_z=0.22, z_offset=-0.002, hover_z=0.15
@@ -78,7 +78,7 @@ def _screw_bulb(arm: Arm, side: int) -> Phase:
     return (yield from turn_in(arm, _BULB, "bulb", 1, grip_m=_GLOBE_M, period_rad=np.deg2rad(10)))
 
 
-def _put_hood(arm: Arm) -> Phase:
+def _put_hood(arm: Robot) -> Motion:
     """Grip the hood's narrow end from above, lift it over the bulb and lower it."""
     scene = arm.scene
     yield from arm.reach(motion.at_height(arm.pos, 0.3), motion.pointing_down(0.0), tol_m=0.03)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.furniture.arm import Arm
+from inril.data.scripted.furniture.arm import Robot
+from inril.data.scripted.furniture.furniture_scene import FurnitureScene
 from inril.data.scripted.operator import Operator
 from inril.envs.furniture.mug_rack import HANDLE_HOLE, MUG_HEIGHT, MUG_RADIUS, PEG_REACH, PEGS, on_peg
 from inril.envs.furniture.rotations import about
-from inril.envs.furniture.scene import FurnitureScene
 from inril.types import FloatArray
 
 _PEG = 1  # low, pointing away from the rack towards the mug
@@ -22,7 +22,7 @@ _SINK_M = 0.006
 
 def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArray]:
     """Yield the actions of one attempt."""
-    arm = Arm(scene, operator)
+    arm = Robot(scene, operator)
     aim = operator.aim()
     mug, rot = scene.part_pos("mug"), scene.part_rot("mug")
     grasp = motion.pointing_down(motion.yaw(rot) + aim.yaw_rad)

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.furniture.arm import Arm, Phase
+from inril.data.scripted.furniture.arm import Motion, Robot
+from inril.data.scripted.furniture.furniture_scene import FurnitureScene
 from inril.data.scripted.furniture.grasps import grasp_lying, turn_upright
 from inril.data.scripted.furniture.screwing import insert, turn_in
 from inril.data.scripted.operator import Operator
 from inril.envs.furniture.model import FENCE_FRONT_INSIDE, FENCE_SIDE_INSIDE
 from inril.envs.furniture.one_leg import ONE_LEG
 from inril.envs.furniture.rotations import about, aligning
-from inril.envs.furniture.scene import FurnitureScene
 from inril.types import FloatArray
 
 _TOP_HALF_M = 0.0813
@@ -26,7 +26,7 @@ _UP = np.array([0.0, 0.0, 1.0])
 
 def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArray]:
     """Yield the actions of one attempt."""
-    arm = Arm(scene, operator)
+    arm = Robot(scene, operator)
     yield from _push(arm, axis=0)
     yield from _push(arm, axis=1)
     yield from _push(arm, axis=0)
@@ -53,7 +53,7 @@ def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArra
     yield from turn_in(arm, 0, "leg4", 1, grip_m=0.024, period_rad=np.pi / 2)
 
 
-def _push(arm: Arm, axis: int) -> Phase:
+def _push(arm: Robot, axis: int) -> Motion:
     """Push the top towards the fence with both open fingers, which turns it parallel to them."""
     scene = arm.scene
     goal_yaw = axis * np.pi / 2

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.furniture.arm import Arm
+from inril.data.scripted.furniture.arm import Robot
+from inril.data.scripted.furniture.furniture_scene import FurnitureScene
 from inril.data.scripted.operator import Operator
 from inril.envs.furniture.rotations import about
-from inril.envs.furniture.scene import FurnitureScene
 from inril.types import FloatArray
 
 _GRIP_M = 0.04  # above the peg's lower end
@@ -20,7 +20,7 @@ _APPROACH = ((0.05, 0.002, 25), (0.02, 0.0004, 25), (0.0105, 0.00012, 30), (0.00
 
 def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArray]:
     """Yield the actions of one attempt."""
-    arm = Arm(scene, operator)
+    arm = Robot(scene, operator)
     peg, aim = scene.part_pos("peg"), operator.aim()
     rot = motion.pointing_down(motion.yaw(scene.part_rot("peg")) + aim.yaw_rad)
     grip_m = _GRIP_M + aim.offset_m[2]

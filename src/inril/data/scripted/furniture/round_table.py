@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.furniture.arm import Arm, Phase
+from inril.data.scripted.furniture.arm import Motion, Robot
+from inril.data.scripted.furniture.furniture_scene import FurnitureScene
 from inril.data.scripted.furniture.grasps import grasp_lying, turn_upright
 from inril.data.scripted.furniture.screwing import insert, turn_in
 from inril.data.scripted.operator import Operator
 from inril.envs.furniture.model import FENCE_FRONT_INSIDE, FENCE_SIDE_INSIDE
 from inril.envs.furniture.rotations import about, aligning
-from inril.envs.furniture.scene import FurnitureScene
 from inril.types import FloatArray
 
 _TOP_RADIUS_M = 0.1
@@ -27,13 +27,13 @@ _LEG, _BASE = 0, 1  # pairs
 
 def demonstrate(scene: FurnitureScene, operator: Operator) -> Iterator[FloatArray]:
     """Yield the actions of one attempt."""
-    arm = Arm(scene, operator)
+    arm = Robot(scene, operator)
     yield from _slide_top(arm)
     if (yield from _screw_leg(arm)):
         yield from _screw_base(arm)
 
 
-def _slide_top(arm: Arm) -> Phase:
+def _slide_top(arm: Robot) -> Motion:
     """Grip the hub and slide the disc into the corner."""
     scene = arm.scene
     top = scene.part_pos("top")
@@ -51,7 +51,7 @@ def _slide_top(arm: Arm) -> Phase:
     return (yield from arm.rise(0.1))
 
 
-def _screw_leg(arm: Arm) -> Phase:
+def _screw_leg(arm: Robot) -> Motion:
     scene = arm.scene
     grasped = yield from grasp_lying(arm, "leg", grip_m=_LEG_GRIP_M, pitch_rad=_PITCH_RAD, lift_z=0.19, z_offset=0.001)
     if not grasped:
@@ -72,7 +72,7 @@ def _screw_leg(arm: Arm) -> Phase:
     return (yield from turn_in(arm, _LEG, "leg", 1, grip_m=_LEG_TOP_M, period_rad=np.pi / 4))
 
 
-def _screw_base(arm: Arm) -> Phase:
+def _screw_base(arm: Robot) -> Motion:
     """Grip the cross in its notches, put its stem onto the leg, and turn."""
     scene = arm.scene
     base = scene.part_pos("base")

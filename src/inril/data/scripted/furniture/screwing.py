@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from inril.data.scripted import motion
-from inril.data.scripted.furniture.arm import Arm, Phase, Pos, Rot
+from inril.data.scripted.furniture.arm import Motion, Pos, Robot, Rot
 
 _STUCK_M, _STUCK_STEPS, _LIFT_STEPS = 0.0004, 3, 4
 _LOWER_M = 0.008  # per step
@@ -19,7 +19,7 @@ _STANDING_COSINE = 0.9
 
 
 def insert(
-    arm: Arm,
+    arm: Robot,
     pair: int,
     part: str,
     socket_xy: Pos,
@@ -29,7 +29,7 @@ def insert(
     stem_m: float,
     seat: int = 0,
     max_steps: int = 150,
-) -> Phase:
+) -> Motion:
     """Lower a held part's stem into its socket, until it is in the thread.
 
     The part waits above the rim until the axes agree, is lowered only while they do, and lifted when it sticks.
@@ -78,7 +78,7 @@ def insert(
 
 
 def turn_in(
-    arm: Arm,
+    arm: Robot,
     pair: int,
     part: str,
     axis: int,
@@ -87,7 +87,7 @@ def turn_in(
     period_rad: float,
     phase_rad: float = 0.0,
     held: bool = False,
-) -> Phase:
+) -> Motion:
     """Turn a part clockwise from above until its pair is assembled, grasping it again and again.
 
     Args:

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from inril.algos.awr import exponential_weights
-from inril.algos.base import Update
-from inril.algos.experience import Experience, make_experience
 from inril.algos.off_policy import OffPolicy
 from inril.config.algos import AWACConfig
 from inril.config.runs import FinetuneConfig
+from inril.learning.experience import Experience, make_experience
+from inril.learning.replay_buffer import Transitions
+from inril.learning.update import Update
 from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.ema import update_ema
 from inril.seeding import subseed
-from inril.train.replay import Transitions
 
 
 class AWAC(OffPolicy):

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from toy_env import ToyEnv
 
 from inril.algos.awac import AWAC
-from inril.algos.experience import Experience
 from inril.config.algos import AWACConfig
 from inril.config.policy import NetworkConfig
+from inril.learning.experience import Experience
+from inril.learning.replay_buffer import Replay, Transitions
 from inril.policies.critics import Critics
 from inril.policies.diffusion import DiffusionPolicy
-from inril.train.replay import Replay, Transitions
 
 PLAIN = NetworkConfig(widths=(8, 8), activation="mish", residual=False)
 CONFIG = AWACConfig(

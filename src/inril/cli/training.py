@@ -1,0 +1,111 @@
+"""Commands that make something of a task: demonstrations, policies, episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclopts.types import NonNegativeInt, PositiveInt
+
+from inril.cli.options import read_config
+from inril.config.base import Device, Execution, OnMismatch
+from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
+
+
+def demos(*, config: str, out: Path, sim_threads: PositiveInt = 1) -> None:
+    """Make the demonstrations of a task.
+
+    Args:
+        config: resolved settings: a YAML file, or JSON in place.
+        out: HDF5 file to write.
+        sim_threads: threads of the simulator.
+    """
+    settings = read_config(DemosConfig, config)
+    from inril.train.demonstrate import make_demos
+
+    make_demos(settings, out, sim_threads)
+
+
+def pretrain(
+    *,
+    config: str,
+    demos: Path,
+    out: Path,
+    on_mismatch: OnMismatch = "error",
+    device: Device = "auto",
+    sim_threads: PositiveInt = 1,
+) -> None:
+    """Clone demonstrations; resumes where it was interrupted.
+
+    Args:
+        config: resolved settings: a YAML file, or JSON in place.
+        demos: demonstrations, HDF5.
+        out: folder of the run.
+        on_mismatch: what to do when the folder holds the state of another run.
+        device: of the networks; auto takes a GPU if there is one.
+        sim_threads: threads of the simulator.
+    """
+    settings = read_config(PretrainConfig, config)
+    from inril.train import pretrain
+
+    pretrain.run(settings, demos, out, on_mismatch, Execution(device=device, sim_threads=sim_threads))
+
+
+def finetune(
+    *,
+    config: str,
+    demos: Path,
+    policy: Path,
+    out: Path,
+    on_mismatch: OnMismatch = "error",
+    device: Device = "auto",
+    sim_threads: PositiveInt = 1,
+) -> None:
+    """Fine-tune a policy; resumes where it was interrupted.
+
+    Args:
+        config: resolved settings: a YAML file, or JSON in place.
+        demos: demonstrations, HDF5.
+        policy: pre-trained policy.safetensors.
+        out: folder of the run.
+        on_mismatch: what to do when the folder holds the state of another run.
+        device: of the networks; auto takes a GPU if there is one.
+        sim_threads: threads of the simulator.
+    """
+    settings = read_config(FinetuneConfig, config)
+    from inril.train import finetune
+
+    finetune.run(settings, demos, policy, out, on_mismatch, Execution(device=device, sim_threads=sim_threads))
+
+
+def evaluate(*, policy: Path, episodes: PositiveInt = 200, seed: NonNegativeInt = 0) -> None:
+    """Run a policy, pre-trained or fine-tuned, and print its return.
+
+    Args:
+        policy: policy.safetensors of a run.
+        episodes: at least so many.
+        seed: of environments and noise.
+    """
+    from inril.evaluate import evaluate
+    from inril.policies.acting import PolicyActor
+    from inril.policies.policy_file import load_policy
+
+    acting, spec = load_policy(policy)
+    result = evaluate(PolicyActor(acting), spec.task, episodes, seed)
+    error = result.episode_return.std() / len(result.episode_return) ** 0.5
+    print(
+        f"{spec.task.id}: return {result.episode_return.mean():.1f} +- {error:.1f} (standard error), "
+        f"length {result.episode_length.mean():.0f}, {len(result.episode_return)} episodes"
+    )
+
+
+def expert(*, config: str, out: Path) -> None:
+    """Train a demonstrator from scratch.
+
+    Args:
+        config: resolved settings: a YAML file, or JSON in place.
+        out: safetensors file to write.
+    """
+    job = read_config(ExpertJob, config)
+    from inril.train import expert
+
+    expert.run(job.expert, job.task, out)

@@ -1,0 +1,420 @@
+"""Reads the configuration folder and resolves it into one model per job.
+
+Layers, later ones win: `methods/<method>.yaml` or `policies/<policy>.yaml`, `suites/<suite>.yaml`, `tasks/<task>.yaml`,
+`budgets/<budget>.yaml`; there what stands for all tasks, under `suites.<suite>`, under `tasks.<task>`. In each of them
+what stands under `any` is for all methods or policies; what is for one of them lies above. A method or policy may name
+another one as its `base` and takes over whatever is set for that one. Every file is checked in full, so that a misspelt
+key is found before any job runs, also where no current target uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from inril.config.algos import KINDS
+from inril.config.base import COMPUTE, NOT_INTERLEAVED, RL_NAME, SOURCES, DemoSource, M, Separation, Suite
+from inril.config.layers import Layer, read_yaml, validate
+from inril.config.policy import DiffusionConfig
+from inril.config.root import Axes, RootConfig
+from inril.config.runs import DemosConfig, ExpertConfig, FinetuneConfig, PretrainConfig, separations
+from inril.config.shown import (
+    ComparisonColumn,
+    ComparisonRow,
+    ComparisonSpec,
+    FigureConfig,
+    PanelRuns,
+    PolicyColumn,
+)
+from inril.errors import InputError
+
+# Set by the run itself; in a file they would be overridden without a word.
+_RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
+_SETTINGS = {
+    "finetune": FinetuneConfig.model_fields.keys() - _RUN_KEYS,
+    "pretrain": PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS},
+}
+_PHASES = {"expert", "demos", "pretrain", "finetune"}
+_ANY = "any"  # all members of a phase
+_ABOUT = {"base", "rl_only"}  # what a method or policy is, beside its settings
+_OF_BUDGET = {"published", *Axes.model_fields, *_PHASES}
+_SECTIONS = {
+    "suites": {"task", "clip", *_PHASES},
+    "tasks": {"task", "clip", *_PHASES},
+    "budgets": {"suites", "tasks", *_OF_BUDGET},
+    "methods": {*_ABOUT, *_SETTINGS["finetune"]},
+    "policies": {"base", *_SETTINGS["pretrain"]},
+}
+_SINGULAR = {"suites": "suite", "tasks": "task", "budgets": "budget", "methods": "method", "policies": "policy"}
+_FOLDERS = {"finetune": "methods", "pretrain": "policies"}  # of the members of a phase
+
+
+class Project:
+    """The configuration folder under one choice of budget, seeds and m.
+
+    Args:
+        config_dir: folder with tasks/, methods/ and budgets/.
+        root: contents of config.yaml, with whatever the command line changed.
+    """
+
+    def __init__(self, config_dir: Path, root: Mapping[str, Any]) -> None:
+        self.config_dir = config_dir
+        self._given = root
+        self.root = validate(RootConfig, [Layer(config_dir / "config.yaml", root)])
+        # A plan asks for the same few files, and for which there are, thousands of times.
+        self._files: dict[Path, Layer] = {}
+        self._listings: dict[str, tuple[str, ...]] = {}
+        self.budget = self._read("budgets", self.root.budget)
+        self._axes([self.budget])
+
+    def under(self, budget: str) -> Project:
+        """Return the same choices under another budget."""
+        return Project(self.config_dir, {**self._given, "budget": budget})
+
+    @property
+    def budget_name(self) -> str:
+        """Name of the chosen budget, as in paths."""
+        return self.root.budget
+
+    @cached_property
+    def budgets(self) -> tuple[str, ...]:
+        """Names of all budgets."""
+        return self._names("budgets")
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Ids of all tasks."""
+        return self._names("tasks")
+
+    @cached_property
+    def all_methods(self) -> tuple[str, ...]:
+        """Names of all methods."""
+        return self._names("methods")
+
+    @cached_property
+    def all_policies(self) -> tuple[str, ...]:
+        """Names of all pre-trained policies."""
+        return self._names("policies")
+
+    @property
+    def rl_only_methods(self) -> tuple[str, ...]:
+        """Methods that, without interleaving, learn from rewards alone."""
+        return tuple(method for method in self.all_methods if self._read("methods", method).values.get("rl_only"))
+
+    def arm_name(self, method: str, m: M | str) -> str:
+        """Return what an arm is called: its m; RL only, or else not interleaved."""
+        plain = RL_NAME if method in self.rl_only_methods else NOT_INTERLEAVED
+        return plain if m == "inf" else str(m)
+
+    @property
+    def demonstrated(self) -> tuple[str, ...]:
+        """Tasks whose demonstrator is a trained policy."""
+        return tuple(task for task in self.tasks if any("expert" in layer.values for layer in self._files_of(task)))
+
+    def policies(self, task: str) -> tuple[str, ...]:
+        """Policies that a task can pre-train: those that its file or its suite's names."""
+        named = {name for layer in self._files_of(task) for name in self._part(layer, "pretrain").values}
+        return tuple(name for name in self.all_policies if name in named)
+
+    def methods(self, task: str) -> tuple[str, ...]:
+        """Methods that can fine-tune one of a task's policies."""
+        policies = self.policies(task)
+        return tuple(method for method in self.all_methods if self._policy_name(task, method) in policies)
+
+    def axes(self, task: str) -> Axes:
+        """Return seeds and arms of a task: the chosen ones, else the budget's for this task, else for all."""
+        return self._axes(self._budget_of(task))
+
+    def figure(self, name: str) -> FigureConfig:
+        """Return what a figure shows, the source of each panel filled in.
+
+        Raises:
+            InputError: there is no such figure.
+        """
+        require("figure", name, tuple(self.root.figures))
+        shown = self.root.figures[name]
+        panels = tuple(panel.model_copy(update={"source": self._source(panel)}) for panel in shown.panels)
+        return shown.model_copy(update={"panels": panels})
+
+    def comparison(self, name: str) -> ComparisonSpec:
+        """Return the columns and rows of a comparison, the source of each row filled in.
+
+        Raises:
+            InputError: there is no such comparison.
+        """
+        require("comparison", name, tuple(self.root.comparisons))
+        shown = self.root.comparisons[name]
+        tasks = {row.task: self.demos(row.task).task for row in shown.rows}
+        rows = (
+            ComparisonRow(
+                **row.model_dump(),
+                title=tasks[row.task].title,
+                metric=tasks[row.task].metric,
+                source=self.source(row.task),
+            )
+            for row in shown.rows
+        )
+        return ComparisonSpec(name=name, columns=shown.columns, rows=tuple(rows), note=shown.note)
+
+    def source(self, task: str) -> str:
+        """Return where a task's numbers come from under this budget: computed, or another's published runs."""
+        said = [layer.values["published"] for layer in self._budget_of(task) if "published" in layer.values]
+        return str(said[-1]) if said else COMPUTE
+
+    def suite(self, task: str) -> Suite:
+        """Return the suite that a task's file names."""
+        path, values, _ = self._read("tasks", task)
+        about = values.get("task")
+        suite = about.get("suite") if isinstance(about, Mapping) else None
+        if suite not in self._names("suites"):
+            expected = f"one of {', '.join(self._names('suites'))}"
+            raise InputError(path, field="task.suite", expected=expected, got=repr(suite))
+        return cast(Suite, suite)
+
+    def expert(self, task: str) -> ExpertConfig:
+        """Resolve the training of a task's demonstrator."""
+        home = self._part(self._read("tasks", task), "expert")
+        return validate(ExpertConfig, self._layers(task, "expert"), home=home)
+
+    def demo_source(self, task: str) -> DemoSource:
+        """Return where a task's demonstrations come from: the chosen source if it has such tasks, else generated."""
+        return self.root.demo_source if self.root.demo_source in self._sources(task) else "generated"
+
+    def demos(self, task: str, source: DemoSource | None = None) -> DemosConfig:
+        """Resolve a task's demonstrations, by default those of its source."""
+        source = source or self.demo_source(task)
+        require(f"demonstrations of {task}", source, self._sources(task))
+        chosen = Layer(self.config_dir / "config.yaml", {"source": source, **self._threads})
+        layers = [*self._about(task, "task"), *self._layers(task, "demos"), chosen]
+        return validate(DemosConfig, layers, home=self._read("tasks", task))
+
+    def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
+        """Resolve the pre-training of one policy."""
+        return validate(PretrainConfig, self.pretrain_layers(task, policy, seed))
+
+    def pretrain_layers(self, task: str, policy: str, seed: int) -> list[Layer]:
+        """Return the layers that `pretrain` merges."""
+        require(f"policy of {task}", policy, self.policies(task))
+        run = Layer(self.config_dir, {"policy_name": policy, "seed": seed, **self._threads})
+        return [*self._about(task, "task"), *self._members(task, "pretrain", policy), run]
+
+    def finetune(self, task: str, method: str, separation: str, m: M, seed: int) -> FinetuneConfig:
+        """Resolve one fine-tuning run."""
+        layers = self.finetune_layers(task, method, separation, m, seed)
+        of_method = self._read("methods", self._lineage("methods", method)[0])
+        config = validate(FinetuneConfig, layers, lacking={"env_steps": self.budget}, home=of_method)
+        self._check_policy(config)
+        return config
+
+    def finetune_layers(self, task: str, method: str, separation: str, m: M, seed: int) -> list[Layer]:
+        """Return the layers that `finetune` merges."""
+        require("method", method, self.all_methods)
+        require("separation", separation, get_args(Separation))
+        axes = {"method": method, "separation": separation, "m": m, "seed": seed, **self._threads}
+        run = Layer(self.config_dir, axes)
+        return [*self._about(task, "task", "clip"), *self._members(task, "finetune", method), run]
+
+    def check(self) -> None:
+        """Resolve everything once.
+
+        Raises:
+            InputError: a file holds an unknown key or a value out of range.
+        """
+        for task in self.demonstrated:
+            self.expert(task)
+        for task in self.tasks:
+            self.demos(task)
+            for policy in self.policies(task):
+                self.pretrain(task, policy, seed=0)
+            for method in self.methods(task):
+                rl_only = self.finetune(task, method, "none", "inf", seed=0)
+                self.finetune(task, method, separations(rl_only.algo, rl_only.il)[-1], 2, seed=0)
+            self.axes(task)
+        self._check_figures()
+        self._check_comparisons()
+        self._check_films()
+
+    def _policy_name(self, task: str, method: str) -> str:
+        """Return what a method starts from on a task."""
+        root = self._lineage("methods", method)[0]
+        layers = [self._read("methods", root), *(self._part(file, "finetune", root) for file in self._files_of(task))]
+        names = [layer.values["policy_name"] for layer in layers if "policy_name" in layer.values]
+        return str(names[-1])  # a root names one
+
+    def _check_figures(self) -> None:
+        for name, figure in self.root.figures.items():
+            for panel in figure.panels:
+                require(f"figures.{name}.panels.task", panel.task, self.tasks)
+            for panel in self.figure(name).panels:
+                for method in (panel.method, *(control.method for control in panel.controls)):
+                    require(f"figures.{name}, panel {panel.label}: method", method, self.methods(panel.task))
+                require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
+
+    def _check_comparisons(self) -> None:
+        for name, comparison in self.root.comparisons.items():
+            for row in comparison.rows:
+                require(f"comparisons.{name}.rows.task", row.task, self.tasks)
+            compared = self.comparison(name)
+            policies = [column.policy for column in compared.columns if isinstance(column, PolicyColumn)]
+            methods = [column.method for column in compared.columns if isinstance(column, ComparisonColumn)]
+            for shown in compared.rows:
+                require(f"source of comparison {name}, {shown.task}", shown.source, (COMPUTE, *self.budgets))
+                for policy in policies:
+                    require(f"policy of {shown.task} in comparison {name}", policy, self.policies(shown.task))
+                for method in methods:
+                    require(f"method of {shown.task} in comparison {name}", method, self.methods(shown.task))
+
+    def _check_films(self) -> None:
+        for name, film in self.root.films.items():
+            require(f"films.{name}.task", film.task, self.tasks)
+            if film.policy is not None:
+                require(f"films.{name}.policy", film.policy, self.policies(film.task))
+            if film.method is not None:
+                require(f"films.{name}.method", film.method, self.methods(film.task))
+
+    def _lineage(self, kind: str, name: str) -> tuple[str, ...]:
+        """Return a method or policy, before it the one that it is based on, whose settings lie below in every layer."""
+        path, values, _ = self._read(kind, name)
+        base = values.get("base")
+        if base is None:
+            return (name,)
+        roots = [other for other in self._names(kind) if "base" not in self._read(kind, other).values]
+        if base not in roots:
+            raise InputError(path, field="base", expected=f"one of {', '.join(roots)}", got=repr(base))
+        return base, name
+
+    def _check_policy(self, config: FinetuneConfig) -> None:
+        """Check what a method asks of the policy that it starts from."""
+        start = self.pretrain(config.task.id, config.policy_name, config.seed)
+        if not isinstance(start.policy, DiffusionConfig):
+            return
+        limit = config.algo.exceeded(start.policy.denoising_steps, start.horizon_steps)
+        if limit is not None:
+            field = f"finetune.{config.method}.algo.{limit.field}"
+            raise InputError(self.budget.path, field=field, expected=limit.expected, got=str(limit.value))
+
+    def _axes(self, parts: Sequence[Layer]) -> Axes:
+        chosen = {name: value for name in Axes.model_fields if (value := getattr(self.root, name)) is not None}
+        layers = [*parts, Layer(self.config_dir / "config.yaml", chosen)]
+        return validate(Axes, [_only(layer, *Axes.model_fields) for layer in layers])
+
+    def _source(self, panel: PanelRuns) -> str:
+        """Return where a panel's numbers come from: what it says itself, else what the budget says of its task."""
+        return self.source(panel.task) if panel.source == COMPUTE else panel.source
+
+    @property
+    def _threads(self) -> dict[str, int]:
+        return {"torch_threads": self.root.torch_threads}
+
+    def _sources(self, task: str) -> tuple[DemoSource, ...]:
+        return SOURCES.get(self.suite(task), get_args(DemoSource))
+
+    def _files_of(self, task: str) -> list[Layer]:
+        """Return the files of a task's suite and of the task."""
+        return [self._read("suites", self.suite(task)), self._read("tasks", task)]
+
+    def _budget_of(self, task: str) -> list[Layer]:
+        """Return what the budget says of all tasks, of those of the task's suite, and of the task."""
+        of_suite = self._part(self.budget, "suites", self.suite(task))
+        return [self.budget, of_suite, self._part(self.budget, "tasks", task)]
+
+    def _about(self, task: str, *keys: str) -> list[Layer]:
+        """Return what a task's files say of the task itself."""
+        return [_only(layer, *keys) for layer in self._files_of(task)]
+
+    def _layers(self, task: str, phase: str) -> list[Layer]:
+        """Return the layers of a phase's settings."""
+        return [self._part(part, phase) for part in (*self._files_of(task), *self._budget_of(task))]
+
+    def _members(self, task: str, phase: str, member: str) -> list[Layer]:
+        """Return the layers of the settings of a method or policy in its phase."""
+        kind = _FOLDERS[phase]
+        lineage = self._lineage(kind, member)
+        own = [_only(self._read(kind, name), *_SETTINGS[phase]) for name in lineage]
+        return [*own, *(self._part(part, name) for part in self._layers(task, phase) for name in (_ANY, *lineage))]
+
+    def _names(self, kind: str) -> tuple[str, ...]:
+        """Return the names of the files of a kind."""
+        if kind not in self._listings:
+            self._listings[kind] = tuple(sorted(path.stem for path in (self.config_dir / kind).glob("*.yaml")))
+        return self._listings[kind]
+
+    def _read(self, kind: str, name: str) -> Layer:
+        path = self.config_dir / kind / f"{name}.yaml"
+        if path not in self._files:
+            require(_SINGULAR[kind], name, self._names(kind))
+            self._files[path] = Layer(path, self._checked(kind, path))
+        return self._files[path]
+
+    def _checked(self, kind: str, path: Path) -> dict[str, Any]:
+        values = read_yaml(path)
+        _check_keys(path, "", values, _SECTIONS[kind])
+        if kind == "methods":
+            _check_method(path, values)
+        self._check_phases(path, "", values)
+        for group in ("suites", "tasks"):
+            of_group = values.get(group) or {}
+            _check_keys(path, f"{group}.", of_group, self._names(group))
+            for name, part in of_group.items():
+                _check_keys(path, f"{group}.{name}.", part or {}, _OF_BUDGET)
+                self._check_phases(path, f"{group}.{name}.", part or {})
+        return values
+
+    def _check_phases(self, path: Path, prefix: str, values: Mapping[str, Any]) -> None:
+        """Check the keys of the phases that have members: policies, methods."""
+        for phase, folder in _FOLDERS.items():
+            members = values.get(phase) or {}
+            _check_keys(path, f"{prefix}{phase}.", members, (_ANY, *self._names(folder)))
+            for name, part in members.items():
+                _check_keys(path, f"{prefix}{phase}.{name}.", part or {}, _SETTINGS[phase])
+                if phase == "finetune":
+                    _check_no_kind(path, f"{prefix}{phase}.{name}.", part or {})
+
+    @staticmethod
+    def _part(layer: Layer, *keys: str) -> Layer:
+        path, values, prefix = layer
+        for key in keys:
+            values = values.get(key) or {}
+        return Layer(path, values, prefix + "".join(f"{key}." for key in keys))
+
+
+def _only(layer: Layer, *keys: str) -> Layer:
+    return layer._replace(values={key: value for key, value in layer.values.items() if key in keys})
+
+
+def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Collection[str]) -> None:
+    for key in values:
+        if key not in known:
+            expected = f"one of {', '.join(sorted(known))}"
+            raise InputError(path, field=f"{prefix}{key}", expected=expected, got="an unknown key")
+
+
+def _check_method(path: Path, values: Mapping[str, Any]) -> None:
+    """Check that a method says which algorithm it is and what it starts from; one with a base says neither."""
+    if "base" in values:
+        _check_no_kind(path, "", values)
+        return
+    if "policy_name" not in values:
+        raise InputError(path, field="policy_name", expected="the policy that it starts from", got="nothing")
+    kind = _algo(values).get("kind")
+    if kind not in KINDS:
+        raise InputError(path, field="algo.kind", expected=f"one of {', '.join(KINDS)}", got=repr(kind))
+
+
+def _check_no_kind(path: Path, prefix: str, values: Mapping[str, Any]) -> None:
+    if "kind" in _algo(values):
+        field = f"{prefix}algo.kind"
+        raise InputError(path, field=field, expected="nothing: a method's own file names its algorithm", got="a value")
+
+
+def _algo(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    algo = values.get("algo")
+    return algo if isinstance(algo, Mapping) else {}
+
+
+def require(kind: str, name: str, choices: Sequence[str]) -> None:
+    """Raise an `InputError` about the settings of a kind unless a name is one of the choices."""
+    if name not in choices:
+        raise InputError("configuration", field=kind, expected=f"one of {', '.join(choices)}", got=repr(name))

@@ -1,0 +1,1 @@
+"""Gym's locomotion tasks."""

@@ -1,0 +1,1 @@
+"""One-off measurements that docs quote; `python -m studies.NAME --help`."""

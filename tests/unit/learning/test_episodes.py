@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from inril.learning.episodes import EpisodeStatistics
+from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state, warmup_cosine
+from inril.tensor_file import pack, unpack
+from inril.types import ChunkStep
+
+
+def steps(n: int, seed: int = 0) -> list[ChunkStep]:
+    rng = np.random.default_rng(seed)
+    return [
+        ChunkStep(
+            obs=np.zeros((3, 1)), final_obs=np.zeros((3, 1)), reward=rng.normal(size=3),
+            n_steps=rng.integers(1, 5, 3), terminated=rng.random(3) < 0.2, truncated=rng.random(3) < 0.1,
+            success=rng.random(3) < 0.1, diverged=np.zeros(3, dtype=bool),
+        )
+        for _ in range(n)
+    ]  # fmt: skip
+
+
+def naive(history: list[ChunkStep]) -> list[tuple[float, float, float]]:
+    finished = []
+    for env in range(3):
+        total, length, success = 0.0, 0, False
+        for step in history:
+            total += step.reward[env]
+            length += step.n_steps[env]
+            success |= bool(step.success[env])
+            if step.terminated[env] or step.truncated[env]:
+                finished.append((total, float(length), float(success)))
+                total, length, success = 0.0, 0, False
+    return finished
+
+
+def test_finished_episodes_are_averaged() -> None:
+    history = steps(40)
+    statistics = EpisodeStatistics(3)
+    for step in history:
+        statistics.add(step)
+    expected = np.array(naive(history))
+    popped = statistics.pop()
+    assert popped["n_episodes"] == len(expected) > 10
+    assert [popped[name] for name in ("return", "episode_length", "success")] == pytest.approx(expected.mean(0))
+    assert statistics.pop() == {"n_episodes": 0.0}
+
+
+def test_episodes_span_iterations_and_interruptions() -> None:
+    history = steps(40)
+    whole, first = EpisodeStatistics(3), EpisodeStatistics(3)
+    for step in history[:15]:
+        whole.add(step)
+        first.add(step)
+    assert whole.pop() == first.pop()
+    resumed = EpisodeStatistics(3)
+    resumed.load_state_dict(unpack(*pack(first.state_dict())))
+    for step in history[15:]:
+        whole.add(step)
+        resumed.add(step)
+    assert whole.pop() == resumed.pop()
+
+
+def test_optimizer_goes_on_where_it_was_saved() -> None:
+    def step(net: torch.nn.Linear, optimizer: torch.optim.Optimizer, x: float) -> None:
+        optimizer.zero_grad()
+        net(torch.full((4, 3), x)).square().sum().backward()
+        optimizer.step()
+
+    nets = [torch.nn.Linear(3, 2) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    first, second = (adamw(net.parameters(), 1e-2, 0.1) for net in nets)
+    assert optimizer_state(first) == {}
+    for i in range(3):
+        step(nets[0], first, float(i))
+    nets[1].load_state_dict(nets[0].state_dict())
+    load_optimizer_state(second, unpack(*pack(optimizer_state(first))))
+    for i in range(3):
+        step(nets[0], first, 0.5 * i)
+        step(nets[1], second, 0.5 * i)
+    assert torch.equal(nets[0].weight, nets[1].weight)
+
+
+def test_rate_rises_to_the_whole_and_falls_towards_nothing() -> None:
+    factors = [warmup_cosine(itr, 2, 6) for itr in range(1, 7)]
+    assert factors == pytest.approx([1 / 3, 2 / 3, 1, 0.5 + 0.5 * 0.5**0.5, 0.5, 0.5 - 0.5 * 0.5**0.5])
+    assert warmup_cosine(1, 0, 1) == 1
+    assert warmup_cosine(9, 0, 4) == pytest.approx(0)  # an iteration that nobody planned
+
+
+def test_optimizer_decays_weights_apart_from_the_gradient() -> None:
+    weight = torch.nn.Parameter(torch.tensor([2.0]))
+    optimizer = adamw([weight], lr=0.1, weight_decay=0.5)
+    weight.grad = torch.tensor([3.0])
+    optimizer.step()
+    assert weight.item() == pytest.approx(2.0 * (1 - 0.1 * 0.5) - 0.1, abs=1e-6)  # Adam's first step has size lr
