@@ -85,6 +85,7 @@ def test_an_example_runs(
     lay_over(project, example)
     in_project(project, "pytest", "-q", "-p", "no:cacheprovider", unit_test)
     in_project(project, "inril", "check")
+    in_project(project, "inril", "schemas", "--out", "workflow/schemas", "--readme", "config/README.md")
     metrics = f"results/smoke/finetune/{run}/surgery/m2/seed0/metrics.csv"
     done = snakemake(tmp_path, metrics, root=project)
     assert done.returncode == 0, done.stderr
