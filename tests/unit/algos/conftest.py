@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from toy_env import ToyEnv
@@ -91,8 +90,3 @@ def make_gaussian(task: TaskSpec) -> Callable[..., PPO]:
         return ppo
 
     return make
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)

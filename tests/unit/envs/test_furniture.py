@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 
 import inril.envs
 from inril.data.scripted.furniture.furniture_scene import FurnitureScene, make_furniture_scene
+from inril.envs.batched import BatchedSimulator
 from inril.envs.furniture.model import FENCE_FRONT
 from inril.envs.furniture.rest import wake
 from inril.envs.furniture.rotations import about, aligning, quat_of, rotation_by, rotation_of
@@ -346,9 +347,9 @@ def test_what_falls_on_a_sleeper_wakes_it(one_leg: FurnitureScene) -> None:
 
 def test_sleepers_survive_saving() -> None:
     suite = FurnitureSuite(furniture_task("round_table_low"), 1)
-    env, scene = inril.envs.BatchedSimulator(suite, 1), FurnitureScene(suite)
+    env, scene = BatchedSimulator(suite, 1), FurnitureScene(suite)
     other = FurnitureSuite(furniture_task("round_table_low"), 1)
-    again = inril.envs.BatchedSimulator(other, 1)
+    again = BatchedSimulator(other, 1)
     action = hand_at(ASIDE)[None, None]
     try:
         env.reset(0)
@@ -428,7 +429,7 @@ def test_violent_actions_stay_finite_and_resume_to_the_last_bit(task_id: str) ->
 
 def test_an_engaged_screw_survives_saving() -> None:
     suite = FurnitureSuite(furniture_task("one_leg_low"), 1)
-    env, scene = inril.envs.BatchedSimulator(suite, 1), FurnitureScene(suite)
+    env, scene = BatchedSimulator(suite, 1), FurnitureScene(suite)
     again = inril.envs.make("one_leg_low", 1, 1)
     action = hand_at(ASIDE)[None, None]
     try:
@@ -447,7 +448,7 @@ def test_an_engaged_screw_survives_saving() -> None:
 
 def test_a_diverging_simulation_ends_its_own_episode_alone() -> None:
     env = inril.envs.make("peg_in_hole_low", 3, 2)
-    assert isinstance(env, inril.envs.BatchedSimulator)
+    assert isinstance(env, BatchedSimulator)
     try:
         obs = env.reset(0)
         env.suite.data[1].qvel[:] = 1e12

@@ -27,7 +27,7 @@ def joint_steps(schedule: Schedule, itrs: range = range(1, N_ITR + 1), steps: in
 
 @pytest.mark.parametrize("m", [1, 2, 3, 5, 10, 30])
 def test_every_mth_gradient_step_is_joint(il_config: Make, m: int) -> None:
-    last, first = make_schedule(m, il_config()), make_schedule(m, il_config(block="first"))
+    last, first = make_schedule(m, il_config()), make_schedule(m, il_config(phase="first"))
     assert joint_steps(last) == list(range(m, 121, m))
     assert joint_steps(first) == list(range(1, 121, m))
     for schedule in (last, first):
@@ -35,7 +35,7 @@ def test_every_mth_gradient_step_is_joint(il_config: Make, m: int) -> None:
 
 
 def test_cycle_that_did_not_close_has_its_imitation_only_when_it_comes_first(il_config: Make) -> None:
-    last, first = make_schedule(50, il_config()), make_schedule(50, il_config(block="first"))
+    last, first = make_schedule(50, il_config()), make_schedule(50, il_config(phase="first"))
     assert joint_steps(last) == [50, 100]
     assert joint_steps(first) == [1, 51, 101]
 
@@ -51,7 +51,7 @@ def test_infinite_m_never_imitates(il_config: Make, unit: str, phase: str) -> No
 @pytest.mark.parametrize("m", [1, 2, 3, 5, 10, 30])
 def test_first_step_of_every_mth_iteration_is_joint(il_config: Make, m: int) -> None:
     last = make_schedule(m, il_config(unit="iteration"))
-    first = make_schedule(m, il_config(unit="iteration", block="first"))
+    first = make_schedule(m, il_config(unit="iteration", phase="first"))
     assert joint_steps(last) == [6 * (itr - 1) + 1 for itr in range(m, 21, m)]
     assert joint_steps(first) == [6 * (itr - 1) + 1 for itr in range(1, 21, m)]
 
@@ -88,9 +88,9 @@ def test_schedule_saved_anywhere_in_a_cycle_goes_on(il_config: Make, unit: str, 
 
 
 @pytest.mark.parametrize("m", [1, 2, 3, 7])
-def test_phases_follow_every_mth_iteration_and_no_update_is_joint(il_config: Make, m: int) -> None:
+def test_blocks_follow_every_mth_iteration_and_no_update_is_joint(il_config: Make, m: int) -> None:
     last = make_schedule(m, il_config(unit="iteration"), in_blocks=True)
-    first = make_schedule(m, il_config(unit="iteration", block="first"), in_blocks=True)
+    first = make_schedule(m, il_config(unit="iteration", phase="first"), in_blocks=True)
     assert joint_steps(last) == []
     assert last.n_rl_updates == 120
     n_warmup = 2  # iterations -1 and 0 of those in which the actor learns
