@@ -1,6 +1,6 @@
 """Published results: a mirror of results/ that DVC tracks, and how its files come into place.
 
-    results/published/<budget>/<phase>/<name>                   copy of an output
+    results/published/<budget>/<phase>/<name>                   copy of an output; of a fine-tuned policy a slim one
     results/published/<budget>/<phase>/<name>.provenance.json   where it belongs, and Snakemake's record of it
 
 Runs never write into the mirror, and DVC never into the folders of runs: so a pull collides with nobody's work. The
@@ -15,12 +15,14 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inril.errors import InputError
 from inril.files import write_atomically
+from inril.publishing.slim import base_of, whole
 
 Record = dict[str, Any]
 
@@ -62,7 +64,8 @@ def adopt() -> int:
         jobs[tuple(item.record["log"])].append(item)  # each job has a log of its own
     if jobs:
         _INCOMPLETE.mkdir(parents=True, exist_ok=True)  # without it Snakemake takes its records for those of an old one
-    return sum(_adopt(item) for items in jobs.values() if not any(map(_is_own, items)) for item in items)
+    chosen = (item for items in jobs.values() if not any(map(_is_own, items)) for item in items)
+    return sum(_adopt(item, newest) for item in chosen)
 
 
 def mirror() -> Iterator[Published]:
@@ -104,7 +107,7 @@ def _is_own(item: Published) -> bool:
     return made_here or is_unfinished(item.output)
 
 
-def _adopt(item: Published) -> bool:
+def _adopt(item: Published, others: Mapping[Path, Published]) -> bool:
     known = _read(item.output)
     if known is not None:
         in_place = known.pop(_ADOPTED)
@@ -114,11 +117,24 @@ def _adopt(item: Published) -> bool:
             item.output.unlink(missing_ok=True)  # of an earlier publication
     # The record comes first, so that an adoption that is cut short is told from an own file, and goes on.
     _write(item.output, item.record | {_ADOPTED: False})
-    if not item.copy.exists():
+    content = _content(item, others) if item.copy.exists() else None
+    if content is None:
         return False
-    write_atomically(item.output, item.copy.read_bytes(), mtime=item.record["endtime"])
+    write_atomically(item.output, content, mtime=item.record["endtime"])
     _write(item.output, item.record | {_ADOPTED: True})
     return True
+
+
+def _content(item: Published, others: Mapping[Path, Published]) -> bytes | None:
+    """Return a whole output; None of a slim copy as long as what it needs of the job's inputs was not pulled too."""
+    content = item.copy.read_bytes()
+    needed = base_of(content)
+    if needed is None:
+        return content
+    copies = (others[Path(name)].copy for name in item.record["input"] if Path(name) in others)
+    bases = (copy.read_bytes() for copy in copies if copy.exists())
+    found = (base for base in bases if sha256(base).hexdigest() == needed)
+    return next((whole(item.copy, content, base) for base in found), None)
 
 
 def _read(output: Path) -> Record | None:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from inril.config import paths
 from inril.config.base import DEFAULT_BUDGET
@@ -26,7 +26,8 @@ from inril.config.plan import TABLES, Plan
 from inril.config.project import Project
 from inril.errors import InputError
 from inril.files import write_atomically
-from inril.publishing.mirror import MIRROR, PROVENANCE, adopt, is_unfinished, read_record
+from inril.publishing.mirror import MIRROR, PROVENANCE, Record, adopt, is_unfinished, read_record
+from inril.publishing.slim import slimmed
 
 REMOTE = "published"
 STORE = Path("published")
@@ -121,10 +122,10 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
     wanted: dict[Path, bytes] = {}
     for output in _current(budget, phase, figures):
         copy = folder / _place(budget, output)
-        provenance = {"output": str(output), "record": read_record(output)}
+        provenance: dict[str, Any] = {"output": str(output), "record": read_record(output)}
         wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
         if output.exists() and not is_left_out(phase, output, used):
-            wanted[copy] = output.read_bytes()
+            wanted[copy] = _content(phase, output, provenance["record"])
     lost = [] if drop else _lost(folder, wanted)
     if lost:
         others = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
@@ -135,6 +136,15 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
             hint="Make their inputs first (docs/publishing.md), or give --drop to unpublish or replace them",
         )
     _make_equal(folder, wanted)
+
+
+def _content(phase: str, output: Path, record: Record) -> bytes:
+    """Return what the mirror has of an output: of a fine-tuned policy what the one that it started from has not."""
+    content = output.read_bytes()
+    starts = [Path(name) for name in record["input"] if Path(name).name == paths.POLICY]
+    if phase != "weights" or not starts or not starts[0].exists():
+        return content
+    return slimmed(content, starts[0].read_bytes())
 
 
 def _lost(folder: Path, wanted: Mapping[Path, bytes]) -> list[Path]:

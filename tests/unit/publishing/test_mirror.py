@@ -6,9 +6,12 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from inril.errors import InputError
 from inril.publishing.mirror import adopt, is_unfinished, read_record
+from inril.publishing.slim import slimmed
 
 RUN = "results/smoke/finetune/hopper/dppo/surgery/m2/seed0"
 METRICS, POLICY = f"{RUN}/metrics.csv", f"{RUN}/policy.safetensors"
@@ -54,6 +57,28 @@ def test_outputs_come_into_place_with_record_and_time() -> None:
     assert Path(METRICS).stat().st_mtime == 1000.5
     assert os.access(METRICS, os.W_OK)
     assert read_record(Path(METRICS)) == record(1000.5)
+
+
+def test_slim_policies_wait_for_what_they_started_from() -> None:
+    base, tuned = save({"a": torch.ones(500), "b": torch.ones(3)}), save({"a": torch.ones(500), "c": torch.zeros(3)})
+    start = "results/smoke/pretrain/hopper/diffusion/seed0/policy.safetensors"
+    copy = publish(POLICY, None, phase="weights")
+    copy.write_bytes(slimmed(tuned, base))
+    provenance = copy.with_name(f"{copy.name}.provenance.json")
+    inputs = {"input": ["results/smoke/demos/hopper/generated.hdf5", start]}
+    provenance.write_text(json.dumps({"output": POLICY, "record": record(1000.5) | inputs}))
+    assert adopt() == 0
+    assert not Path(POLICY).exists()
+
+    of_start = publish(start, "", phase="pretrain")
+    of_start.write_bytes(base)
+    log = {"log": ["results/smoke/pretrain/hopper/diffusion/seed0/log.txt"]}
+    (of_start.with_name(f"{of_start.name}.provenance.json")).write_text(
+        json.dumps({"output": start, "record": record(900.0) | log})
+    )
+    assert adopt() == 2
+    assert Path(POLICY).read_bytes() == tuned
+    assert adopt() == 0
 
 
 def test_the_second_time_nothing_is_written() -> None:
