@@ -5,6 +5,11 @@ Out: the weights of a Gaussian policy per task, as they are shipped.
 """
 
 
+def of_expert(answer):
+    """Return what the training that a job's wildcards name says."""
+    return resolved(lambda w: answer(plan(w.budget).expert(w.task)))
+
+
 rule expert:
     """Train one demonstrator to the quality that its task names."""
     output:
@@ -18,10 +23,10 @@ rule expert:
     threads: 1
     resources:
         mem_mb=growing(2500),
-        runtime=lambda w: minutes(plan(w.budget).expert(w.task).expert.env_steps, 60000),
+        runtime=of_expert(lambda job: minutes(job.expert.env_steps, 60000)),
     params:
-        config="results/{budget}/experts/{task}.settings.json",
-        settings=dumped(lambda w: plan(w.budget).expert(w.task)),
+        config=placed("results/{budget}/experts/{task}.settings.json"),
+        settings=dumped(of_expert(lambda job: job)),
         numerics=versions("expert", "evaluate"),
     shell:
         "python -m inril expert --config {params.config:q} --out {output:q} &>> {log:q}"
