@@ -1,7 +1,5 @@
 """Contents page: from demonstrations to figures. Phases are in rules/, settings in config/ (see its README)."""
 
-import os
-import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -9,30 +7,22 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 # Code and settings belong to this Snakefile, whatever includes, imports or links it; results to the working directory
-# (`--directory`). Imported from a server it has no files beside it: the code is what is installed, and the settings lie
-# where `snakedeploy` puts them.
+# (`--directory`).
 SNAKEFILE = Path(workflow.included_stack[-1].get_path_or_uri(secret_free=True))
-BASE = SNAKEFILE.resolve().parent if SNAKEFILE.exists() else Path.cwd()
-RULES = BASE / "rules" if SNAKEFILE.exists() else Path("rules")
-
-
-def prepend(variable, path):
-    """Put a path before those of an environment variable; jobs inherit it."""
-    os.environ[variable] = os.pathsep.join(
-        filter(None, (str(path), os.environ.get(variable)))
+if not SNAKEFILE.exists():
+    raise SystemExit(
+        f"error: {SNAKEFILE}: expected a file of a clone, since jobs run the code beside it, got one on a server. "
+        "Clone the repository and import its Snakefile by path"
     )
+BASE = SNAKEFILE.resolve().parent
+RULES = BASE / "rules"
 
 
-sys.path.insert(0, str(BASE / "src"))
-prepend("PYTHONPATH", BASE / "src")
-prepend("PATH", os.path.dirname(sys.executable))
-os.environ["PYTHONUTF8"] = "1"
-
-
+include: RULES / "environment.smk"
 include: RULES / "cluster.smk"
 
 
-report: str(RULES.parent / "workflow" / "report" / "workflow.rst")
+report: str(BASE / "workflow" / "report" / "workflow.rst")
 
 
 include: RULES / "published.smk"

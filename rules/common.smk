@@ -77,6 +77,11 @@ def of_shown(answer):
     return resolved(lambda w: answer(plan(w.budget), w.shown))
 
 
+def of_expert(answer):
+    """Return what is said by the training of the demonstrator that a job's wildcards name."""
+    return resolved(lambda w: answer(plan(w.budget).expert(w.task)))
+
+
 def dumped(model_of):
     """Return settings as text, as a job takes them and Snakemake records them."""
     return lambda w: model_of(w).model_dump_json()

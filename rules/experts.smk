@@ -5,11 +5,6 @@ Out: the weights of a Gaussian policy per task, as they are shipped.
 """
 
 
-def of_expert(answer):
-    """Return what the training that a job's wildcards name says."""
-    return resolved(lambda w: answer(plan(w.budget).expert(w.task)))
-
-
 rule expert:
     """Train one demonstrator to the quality that its task names."""
     output:
