@@ -93,5 +93,7 @@ def test_pulling_without_git_says_what_to_do(tmp_path: Path) -> None:
         f"error: {tmp_path}: expected a git repository, as DVC wants it, got none, as in an unpacked archive. "
         "Have DVC do without: dvc config --local core.no_scm true\n"
     )
-    subprocess.run([sys.executable, "-m", "dvc", *["config", "--local", "core.no_scm", "true"]], cwd=tmp_path, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", *["config", "--local", "core.no_scm", "true"]], cwd=tmp_path, check=True
+    )
     subprocess.run(command, cwd=tmp_path, check=True)

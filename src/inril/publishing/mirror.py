@@ -78,11 +78,22 @@ def mirror() -> Iterator[Published]:
         try:
             provenance = json.loads(path.read_text())
             output, record = Path(provenance["output"]), provenance["record"]
-        except (ValueError, KeyError, TypeError):
+            belongs_here = output.parts[:1] == ("results",) and ".." not in output.parts
+            if belongs_here:
+                _check(record)
+        except (OSError, ValueError, KeyError, TypeError):
             raise InputError(path, expected="an output and its record", got="something else", hint=_PULL) from None
-        if output.parts[0] != "results" or ".." in output.parts:
+        if not belongs_here:
             raise InputError(path, field="output", expected="a path in results/", got=str(output), hint=_PULL)
         yield Published(output, path.with_name(path.name.removesuffix(PROVENANCE)), record)
+
+
+def _check(record: Record) -> None:
+    """Fail unless a record has what `adopt` reads of it."""
+    float(record["endtime"])
+    for files in (record["log"], record.get("input", ())):
+        for name in files:
+            Path(name)
 
 
 def read_record(output: Path) -> Record | None:
@@ -98,7 +109,7 @@ def is_unfinished(output: Path) -> bool:
 
 def _rank(item: Published) -> tuple[float, bool]:
     # Several phases know of weights; they may have been pulled at different times.
-    return item.record["endtime"], item.copy.exists()
+    return item.record["endtime"], item.copy.is_file()
 
 
 def _is_own(item: Published) -> bool:
@@ -111,13 +122,13 @@ def _adopt(item: Published, others: Mapping[Path, Published]) -> bool:
     known = _read(item.output)
     if known is not None:
         in_place = known.pop(_ADOPTED)
-        if known == item.record and (in_place or not item.copy.exists()):
+        if known == item.record and (in_place or not item.copy.is_file()):
             return False
         if known != item.record:
             item.output.unlink(missing_ok=True)  # of an earlier publication
     # The record comes first, so that an adoption that is cut short is told from an own file, and goes on.
     _write(item.output, item.record | {_ADOPTED: False})
-    content = _content(item, others) if item.copy.exists() else None
+    content = _content(item, others) if item.copy.is_file() else None
     if content is None:
         return False
     write_atomically(item.output, content, mtime=item.record["endtime"])
@@ -132,7 +143,7 @@ def _content(item: Published, others: Mapping[Path, Published]) -> bytes | None:
     if needed is None:
         return content
     copies = (others[Path(name)].copy for name in item.record["input"] if Path(name) in others)
-    bases = (copy.read_bytes() for copy in copies if copy.exists())
+    bases = (copy.read_bytes() for copy in copies if copy.is_file())
     found = (base for base in bases if sha256(base).hexdigest() == needed)
     return next((whole(item.copy, content, base) for base in found), None)
 

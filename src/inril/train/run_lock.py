@@ -29,6 +29,7 @@ from inril.errors import InputError
 
 log = logging.getLogger(__name__)
 BEAT_S = 10.0
+_TOLD = {"host", "machine", "pid", "start", "slurm_job", "since"}  # of a holder
 STALE_S = 120.0  # without a sign of life; network file systems may hold a new time back for 60 s
 
 
@@ -39,7 +40,7 @@ class RunLock:
         folder: of the run; exists.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or who does is not to be read.
         OSError: the folder cannot be written.
     """
 
@@ -160,8 +161,15 @@ def _newest(files: Path) -> Path | None:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    text = file.read_text()
-    return json.loads(text) if text else None
+    try:
+        text = file.read_text()
+        holder = json.loads(text) if text else None
+    except (FileNotFoundError, ValueError):
+        holder = {}
+    if holder is None or (isinstance(holder, dict) and holder.keys() >= _TOLD):
+        return holder
+    hint = f"Delete {file.parent} once you are sure that nobody works in the run's folder"
+    raise InputError(file, expected="who works in this folder", got="a damaged file", hint=hint)
 
 
 def _name(holder: dict[str, Any]) -> str:

@@ -188,6 +188,12 @@ def test_long_paths_are_recorded_where_snakemake_looks() -> None:
     ("text", "message"),
     [
         ("{", "expected an output and its record, got something else"),
+        (
+            '{"output": "results/x", "record": {"log": 3, "endtime": 1}}',
+            "expected an output and its record, got something",
+        ),
+        ('{"output": "results/x", "record": {"log": [], "endtime": null}}', "expected an output and its record"),
+        ('{"output": "", "record": {}}', "output: expected a path in results/"),
         ('{"output": "../outside", "record": {}}', "output: expected a path in results/, got ../outside"),
     ],
 )

@@ -94,6 +94,16 @@ def test_local_process_is_stopped_otherwise_than_a_job_of_slurm(tmp_path: Path) 
     refuse_if_held(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["<!DOCTYPE html>", "3", "{}", None])
+def test_file_that_does_not_tell_who_holds_a_folder_is_named(tmp_path: Path, text: str | None) -> None:
+    killed_holder(tmp_path)
+    who(tmp_path).unlink()
+    if text is not None:
+        who(tmp_path).write_text(text)
+    expected = f"{who(tmp_path)}: expected who works in this folder, got a damaged file. Delete {who(tmp_path).parent} "
+    assert refusal(tmp_path).startswith(expected)
+
+
 def test_same_process_is_refused_too(tmp_path: Path) -> None:
     lock = RunLock(tmp_path)
     assert f"process {os.getpid()} on" in refusal(tmp_path)
