@@ -17,10 +17,10 @@ PIP := python -m pip --disable-pip-version-check install --quiet --no-compile --
 INSTALLERS := ^(pip|setuptools)==
 
 .DEFAULT_GOAL := help
-.PHONY: help env fig8 report smoke test check bench pull publish lock conda
+.PHONY: help env fig8 report smoke test check bench mutations kills pull publish lock conda
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: .venv/.installed  ## make or update .venv from requirements.lock
 
@@ -48,6 +48,12 @@ check: env  ## linters, formatters and types
 
 bench: env  ## measure speed against the machine's own limits, to results/bench.json
 	$(RUN) python -m benchmarks
+
+mutations: env  ## use 1,000 damaged or wrong inputs: no traceback, nothing lost, nothing taken for sound
+	$(RUN) python -m studies.mutations
+
+kills: env  ## disturb workflows 500 times: the same results (hours)
+	$(RUN) python -m studies.kills
 
 pull: env  ## fetch published results; the next snakemake takes them as made
 	$(RUN) python -m inril pull
