@@ -29,8 +29,8 @@ from inril.errors import InputError
 
 log = logging.getLogger(__name__)
 BEAT_S = 10.0
-_TOLD = {"host", "machine", "pid", "start", "slurm_job", "since"}  # of a holder
 STALE_S = 120.0  # without a sign of life; network file systems may hold a new time back for 60 s
+_TOLD = {"host", "machine", "pid", "start", "slurm_job", "since"}  # of a holder
 
 
 class RunLock:
