@@ -32,7 +32,7 @@ LAYERS = (
     "device",
     "config",
     "metrics tensor_file progress",
-    "seeding files types errors",
+    "seeding files types errors jit",
 )
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
 LOOSE = 10
