@@ -3,7 +3,7 @@
 
 # Asked for only when an environment is made. Each candidate is run: a version manager's shim may exist and not start.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell $(p) -c '' 2>/dev/null && echo $(p))) python3)
-CORES ?= 8
+CORES ?= all
 PIP_FLAGS ?=
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
@@ -24,7 +24,7 @@ help:  ## list the targets
 
 env: .venv/.installed  ## make or update .venv from requirements.lock
 
-fig8: env  ## reproduce Fig. 8: results/fig8.pdf (CORES=8)
+fig8: env  ## reproduce Fig. 8: results/fig8.pdf (CORES=all)
 	$(RUN) snakemake --cores $(CORES) results/fig8.pdf
 
 REPORTED := results/fig8.pdf results/laptop/tables/gains_fig8.html
@@ -87,5 +87,5 @@ lock:  ## renew requirements.lock from requirements.in
 	rm -rf build/lock build/resolved.in build/no-deps.in
 
 conda:  ## the same environment as a conda one, named inril
-	PIP_NO_DEPS=1 conda env create --file environment.yml
-	conda run --name inril python -m pip install --constraint requirements.lock torch
+	conda env create --file environment.yml
+	INRIL_BASE="$(CURDIR)" conda run --name inril bash environment.post-deploy.sh

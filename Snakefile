@@ -1,41 +1,40 @@
 """Contents page: from demonstrations to figures. Phases are in rules/, settings in config/ (see its README)."""
 
-import os
-import shlex
-import sys
+from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.20")
 
-# Code and settings belong to this Snakefile, results to the working directory (`--directory`).
-BASE = str(workflow.basedir)
-sys.path.insert(0, os.path.join(BASE, "src"))
-shell.prefix(
-    f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}${{{{PYTHONPATH:+:$PYTHONPATH}}}} "
-    f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUTF8=1; "
-)
+# Code and settings belong to this Snakefile, whatever includes, imports or links it; results to the working directory
+# (`--directory`).
+SNAKEFILE = Path(workflow.included_stack[-1].get_path_or_uri(secret_free=True))
+if not SNAKEFILE.exists():
+    raise SystemExit(
+        f"error: {SNAKEFILE}: expected a file of a clone, since jobs run the code beside it, got one on a server. "
+        "Clone the repository and import its Snakefile by path"
+    )
+BASE = SNAKEFILE.resolve().parent
+RULES = BASE / "rules"
 
 
-include: "rules/cluster.smk"
+include: RULES / "environment.smk"
+include: RULES / "cluster.smk"
 
 
-configfile: CONFIG_DIR / "config.yaml"
+report: str(BASE / "workflow" / "report" / "workflow.rst")
 
 
-report: "workflow/report/workflow.rst"
-
-
-include: "rules/published.smk"
-include: "rules/common.smk"
-include: "rules/demos.smk"
-include: "rules/pretrain.smk"
-include: "rules/finetune.smk"
-include: "rules/figures.smk"
-include: "rules/tables.smk"
-include: "rules/films.smk"
-include: "rules/promote.smk"
-include: "rules/experts.smk"
+include: RULES / "published.smk"
+include: RULES / "common.smk"
+include: RULES / "demos.smk"
+include: RULES / "pretrain.smk"
+include: RULES / "finetune.smk"
+include: RULES / "figures.smk"
+include: RULES / "tables.smk"
+include: RULES / "films.smk"
+include: RULES / "promote.smk"
+include: RULES / "experts.smk"
 
 
 localrules:
@@ -49,7 +48,7 @@ localrules:
 
 rule all:
     """Every figure and comparison of the chosen budget."""
-    default_target: True
+    default_target: workflow.modifier.is_main_snakefile()  # an importing workflow has its own
     input:
         [file for name in PLAN.drawn for file in PLAN.targets(name)],
 

@@ -1,16 +1,27 @@
-"""Jobs on a cluster: each evaluates the Snakefile again, maybe long after it was submitted."""
+"""Before any job, and inside each: jobs on a cluster evaluate the Snakefile again, maybe long after they were submitted."""
 
 import json
 import shutil
 from hashlib import sha256
 from pathlib import Path
 
-from inril.files import write_atomically
 from inril.config.numerics import VERSIONS
-from inril.train.run_lock import holder_of
+from inril.errors import InputError
+from inril.files import write_atomically
+from inril.train.run_lock import refuse_if_held
 
 CONFIG_DIR = Path(BASE, "config")
 SUBMITTED = "INRIL_SUBMITTED"  # environment variable of jobs: where their settings are
+HERE = workflow.current_basedir.get_path_or_uri(secret_free=True)
+
+
+def own_jobs():
+    """Return the jobs that are to run, without those of a workflow that imports this one."""
+    return [
+        job
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.snakefile.startswith(HERE)
+    ]
 
 
 def keep_settings():
@@ -26,28 +37,42 @@ def keep_settings():
 
 
 def refuse_running_jobs():
-    """Stop before any job if one of them is still at work: submitted by a Snakemake that died, or started by hand."""
-    for job in workflow.dag.needrun_jobs():
-        folder = job.params.get("out")
-        holder = holder_of(Path(folder)) if folder else None
-        if holder:
-            raise SystemExit(
-                f"error: {folder}: expected a folder to work in alone, got one in use by {holder}. "
-                "Wait for it to end, or stop it (scancel)"
-            )
+    """Stop before any job if one of them is still at work: started by a Snakemake that died, or by hand."""
+    for job in own_jobs():
+        try:
+            refuse_if_held(Path(job.params.get("out", "")))
+        except InputError as error:
+            raise SystemExit(f"error: {error}") from None
 
 
 def write_settings():
     """Give every job that is to run its settings as a file; they are a param too, so that a change runs it again."""
-    for job in workflow.dag.needrun_jobs():
+    for job in own_jobs():
         if "settings" in job.params.keys():
             write_atomically(Path(job.params.config), job.params.settings.encode())
 
 
-onstart:
+def prepare():
+    """Do what has to be done before the first job."""
     refuse_running_jobs()
     write_settings()
     os.environ[SUBMITTED] = str(keep_settings())
+
+
+def after_preparing(handler):
+    """Return a handler of `onstart` that does the same after `prepare`."""
+
+    def on_start(log):
+        prepare()
+        handler(log)
+
+    return on_start
+
+
+# Not `onstart:`, since Snakemake asks only that of the workflow that was called, and this one may be a module of it.
+set_handler = workflow.onstart
+workflow.onstart = lambda handler: set_handler(after_preparing(handler))
+workflow._onstart = after_preparing(workflow._onstart)
 
 
 if not workflow.is_main_process and SUBMITTED in os.environ:

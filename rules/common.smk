@@ -7,11 +7,12 @@ from typing import get_args
 
 from inril.config import paths
 from inril.config.base import DEFAULT_BUDGET, DemoSource, Separation
-from inril.errors import InputError
+from inril.config.layers import Layer, agreed, read_yaml
 from inril.config.numerics import versions
+from inril.config.paths import run_of
 from inril.config.plan import TABLES, Plan
 from inril.config.project import Project
-from inril.config.paths import run_of
+from inril.errors import InputError
 
 DEMOS = str(paths.demos("{budget}", "{task}", "{source}"))
 PRETRAIN = str(paths.pretrain("{budget}", "{task}", "{policy}", "{seed}"))
@@ -20,12 +21,36 @@ FINETUNE = str(
 )
 # Among the resources and not the params, since it depends on where this works.
 PUBLISHED = os.path.relpath(Path(BASE, TABLES))
+MODIFIER = workflow.modifier  # of the module that this is, if it is one
+
+
+def placed(path):
+    """Return where a file of results/ lies: an importing workflow may give it a prefix, which params go without."""
+    return str(MODIFIER.modify_path(str(path)))
+
+
+def said():
+    """Return what was chosen otherwise than in config.yaml, by where that was said."""
+    settings = workflow.config_settings
+    files = {str(file): read_yaml(file) for file in settings.configfiles}
+    said_by = {
+        "config of the importing workflow": config,
+        **files,
+        "--config": settings.config,
+    }
+    return [Layer(Path(who), agreed(values, config)) for who, values in said_by.items()]
+
+
+@lru_cache
+def project():
+    """Return the settings under the chosen budget."""
+    return Project(CONFIG_DIR, read_yaml(CONFIG_DIR / "config.yaml"), *said())
 
 
 @lru_cache
 def plan(budget):
     """Return the plan of a budget, whichever one is chosen, so that paths alone tell what is meant."""
-    return Plan(Project(CONFIG_DIR, config | {"budget": budget}), Path(PUBLISHED))
+    return Plan(project().under(budget), Path(PUBLISHED), placed)
 
 
 def resolved(function):
@@ -56,6 +81,11 @@ def of_shown(answer):
     return resolved(lambda w: answer(plan(w.budget), w.shown))
 
 
+def of_expert(answer):
+    """Return what is said by the training of the demonstrator that a job's wildcards name."""
+    return resolved(lambda w: answer(plan(w.budget).expert(w.task)))
+
+
 def dumped(model_of):
     """Return settings as text, as a job takes them and Snakemake records them."""
     return lambda w: model_of(w).model_dump_json()
@@ -64,8 +94,8 @@ def dumped(model_of):
 @resolved
 def chosen():
     """Return the chosen budget's plan, once all settings are found to be in order."""
-    plan(config.get("budget", DEFAULT_BUDGET)).project.check()
-    return plan(config.get("budget", DEFAULT_BUDGET))
+    project().check()
+    return plan(project().budget_name)
 
 
 PLAN = chosen()

@@ -22,7 +22,7 @@ rule demos:
         mem_mb=growing(1500),
         runtime=60,
     params:
-        config=f"{DEMOS}.settings.json",
+        config=placed(f"{DEMOS}.settings.json"),
         settings=dumped(of_demos(Plan.demos_config)),
         numerics=of_demos(Plan.demos_versions),
         expert=of_demos(Plan.demonstrator),

@@ -18,10 +18,10 @@ rule expert:
     threads: 1
     resources:
         mem_mb=growing(2500),
-        runtime=lambda w: minutes(plan(w.budget).expert(w.task).expert.env_steps, 60000),
+        runtime=of_expert(lambda job: minutes(job.expert.env_steps, 60000)),
     params:
-        config="results/{budget}/experts/{task}.settings.json",
-        settings=dumped(lambda w: plan(w.budget).expert(w.task)),
+        config=placed("results/{budget}/experts/{task}.settings.json"),
+        settings=dumped(of_expert(lambda job: job)),
         numerics=versions("expert", "evaluate"),
     shell:
         "python -m inril expert --config {params.config:q} --out {output:q} &>> {log:q}"

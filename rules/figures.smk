@@ -32,7 +32,7 @@ rule table:
         runtime=10,
         published=PUBLISHED,
     params:
-        config="results/{budget}/figures/{shown}.table.json",
+        config=placed("results/{budget}/figures/{shown}.table.json"),
         settings=dumped(of_shown(Plan.table_spec)),
         published=of_shown(Plan.published),
         numerics=versions("report"),
@@ -64,7 +64,7 @@ rule figure:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        config="results/{budget}/figures/{shown}.figure.json",
+        config=placed("results/{budget}/figures/{shown}.figure.json"),
         settings=dumped(of_shown(Plan.figure_spec)),
         shown=of_shown(Plan.caption),
     shell:

@@ -26,7 +26,7 @@ rule film:
         gpu=GPUS,
         runtime=60,
     params:
-        config="results/{budget}/films/{shown}.settings.json",
+        config=placed("results/{budget}/films/{shown}.settings.json"),
         settings=dumped(of_shown(Plan.film_spec)),
         numerics=of_shown(Plan.film_versions),
     shell:

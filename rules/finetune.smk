@@ -35,7 +35,7 @@ rule finetune:
         gpu=GPUS,
         runtime=of_run(lambda plan, run: minutes(plan.config(run).env_steps, 15000)),
     params:
-        config=f"{FINETUNE}/settings.json",
+        config=placed(f"{FINETUNE}/settings.json"),
         settings=dumped(of_run(Plan.config)),
         numerics=of_run(Plan.versions),
         out=subpath(output.policy, parent=True),

@@ -36,7 +36,7 @@ rule pretrain:
             lambda plan, run: minutes(plan.config(run).optim.max_steps, 2000)
         ),
     params:
-        config=f"{PRETRAIN}/settings.json",
+        config=placed(f"{PRETRAIN}/settings.json"),
         settings=dumped(of_run(Plan.config)),
         numerics=of_run(Plan.versions),
         out=subpath(output.policy, parent=True),

@@ -88,7 +88,7 @@ rule comparison:
         runtime=10,
         published=PUBLISHED,
     params:
-        config="results/{budget}/tables/{shown}.settings.json",
+        config=placed("results/{budget}/tables/{shown}.settings.json"),
         settings=dumped(of_shown(Plan.comparison_spec)),
         published=of_shown(Plan.published),
         numerics=versions("report"),

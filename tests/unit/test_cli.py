@@ -186,3 +186,29 @@ def test_a_notebooks_backend_does_not_reach_a_job(monkeypatch: pytest.MonkeyPatc
         check=True,
     )
     assert done.stdout.strip() == "agg"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("evaluate --policy x --episodes 0", 'Invalid value "0" for --episodes. Must be > 0.'),
+        ("evaluate --policy x --episodes 1.5", 'Invalid value for --episodes: "1.5" is no whole number.'),
+        ("evaluate --policy x --seed -1", 'Invalid value "-1" for --seed. Must be >= 0.'),
+        ("demos --config {} --out x --sim-threads 0", 'Invalid value "0" for --sim-threads. Must be > 0.'),
+        ("film --config {} --policy x --out y --sim-threads 2.5", 'for --sim-threads: "2.5" is no whole number.'),
+        ("resolve hopper dppo --m 0", 'Invalid value "0" for --m. Must be inf or > 0.'),
+        ("resolve hopper dppo --m often", 'Invalid value for --m: "often" is no whole number.'),
+        ("publish --limit-mb nan", 'Invalid value "nan" for --limit-mb. Must be > 0.'),
+    ],
+)
+def test_numbers_are_checked_where_they_are_read(
+    capsys: pytest.CaptureFixture[str], command: str, message: str
+) -> None:
+    assert cli.main(command.split()) == cli.MISUSED
+    assert message in capsys.readouterr().err
+
+
+def test_a_budget_that_is_not_there_is_the_options_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    said = ["resolve", "hopper", "dppo", "--budget", "huge", "--config-dir", str(ROOT / "config")]
+    assert cli.main(said) == 1
+    assert capsys.readouterr().err.startswith("error: --budget: budget: expected one of laptop, ")

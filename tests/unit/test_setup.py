@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -70,7 +71,28 @@ assert not {{"mujoco_py", "pybullet", "dm_control", "torchvision", "tensorboard"
 
 
 def test_conda_installs_the_same_lock() -> None:
-    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"] == ["python=3.11", "pip"]
+    installing = (ROOT / "environment.post-deploy.sh").read_text()
+    assert "pip install --no-deps -r requirements.lock\n" in installing
+    assert os.access(ROOT / "environment.post-deploy.sh", os.X_OK)
 
-    assert [item for item in dependencies if isinstance(item, str)] == ["python=3.11", "pip"]
-    assert [item["pip"] for item in dependencies if isinstance(item, dict)] == [["-r requirements.lock", "-e ."]]
+
+def test_make_uses_the_cores_that_there_are() -> None:
+    shown = subprocess.run(["make", "--dry-run", "fig8"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "snakemake --cores all results/fig8.pdf" in shown.stdout
+
+
+@pytest.mark.slow
+def test_pulling_without_git_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").touch()
+    command = [sys.executable, "-m", "inril", "pull"]
+    without = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert without.returncode == 1
+    assert without.stderr == (
+        f"error: {tmp_path}: expected a git repository, as DVC wants it, got none, as in an unpacked archive. "
+        "Have DVC do without: dvc config --local core.no_scm true\n"
+    )
+    without_git = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]
+    subprocess.run(without_git, cwd=tmp_path, check=True)
+    subprocess.run(command, cwd=tmp_path, check=True)

@@ -184,6 +184,24 @@ def test_a_source_makes_the_demonstrations_of_the_tasks_that_it_has(tmp_path: Pa
     assert done.stderr.splitlines()[-1] == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("finetune/hopper/dppo/surgery/minf/seed0/metrics.csv", "hopper/dppo/surgery/minf/seed0: expected m = inf"),
+        ("finetune/hopper/dppo/network/m5/seed0/metrics.csv", "hopper/dppo/network/m5/seed0: expected separation none"),
+        ("pretrain/hopper/unet/seed0/metrics.csv", "policy of hopper: expected one of "),
+        ("experts/lift.safetensors", "tasks/lift.yaml: expert.target_return: expected a value, got nothing"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_in_one_line(
+    tmp_path: Path, snakemake: Snakemake, path: str, message: str
+) -> None:
+    done = snakemake(tmp_path, "--dry-run", f"results/smoke/{path}")
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_any_budget_can_be_asked_for_by_path(tmp_path: Path, plan: Plan) -> None:
     jobs = plan(tmp_path, "results/smoke/figures/fig8.pdf", budget="paper")
     assert {job for job in jobs if job.startswith("finetune")} == {"finetune m2 seed0", "finetune minf seed0"}
@@ -209,9 +227,14 @@ def test_figure_without_complete_runs_is_refused(
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"budget": "huge"}, "budget: expected one of laptop, long, paper, reference, smoke, workstation, got 'huge'"),
-        ({"m_values": "[0]"}, "m_values.0: expected greater than 0, got '0'"),
-        ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
+        (
+            {"budget": "huge"},
+            "--config: budget: expected one of laptop, long, paper, reference, smoke, workstation, got 'huge'",
+        ),
+        ({"m_values": "[0]"}, "--config: m_values.0: expected greater than 0, got '0'"),
+        ({"figures": "{x: {title: y}}"}, "--config: figures.x.panels: expected a value, got nothing"),
+        ({"films": "{x: {title: y, task: ant, policy: diffusion}}"}, "--config: films.x.task: expected one of "),
+        ({"bugdet": "laptop"}, "--config: bugdet: expected a known key, got an unknown key"),
     ],
 )
 def test_bad_settings_stop_before_any_job(

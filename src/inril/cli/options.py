@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from cyclopts import Parameter
-from cyclopts.types import PositiveInt
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 from inril.config.base import Model
 from inril.config.layers import Layer, read_yaml, validate
@@ -21,7 +22,28 @@ Paths = Annotated[list[Path], Parameter(consume_multiple=True, negative=())]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
 
 
-Interleaving = Literal["inf"] | PositiveInt
+def _whole(_: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number; cyclopts would round 1.5 to 2."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f'"{tokens[0].value}" is no whole number.') from None
+
+
+def _m(_: Any, tokens: Sequence[Token]) -> int | Literal["inf"]:
+    """Read an m."""
+    return "inf" if tokens[0].value == "inf" else _whole(int, tokens)
+
+
+def _above_zero(_: Any, m: int | Literal["inf"]) -> None:
+    """Check an m."""
+    if m != "inf" and m < 1:
+        raise ValueError("Must be inf or > 0.")
+
+
+Count = Annotated[int, Parameter(converter=_whole, validator=Number(gt=0))]
+Seed = Annotated[int, Parameter(converter=_whole, validator=Number(gte=0))]
+Interleaving = Annotated[int | Literal["inf"], Parameter(converter=_m, validator=_above_zero)]
 
 
 def read_config(model: type[ModelT], text: str) -> ModelT:
@@ -41,5 +63,5 @@ def read_config(model: type[ModelT], text: str) -> ModelT:
 
 def read_project(config_dir: Path, budget: str | None = None) -> Project:
     """Read the configuration folder, under the budget of its config.yaml unless another one is named."""
-    root = read_yaml(config_dir / "config.yaml")
-    return Project(config_dir, root if budget is None else root | {"budget": budget})
+    said = [] if budget is None else [Layer(Path("--budget"), {"budget": budget})]
+    return Project(config_dir, read_yaml(config_dir / "config.yaml"), *said)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cyclopts.types import PositiveInt
-
-from inril.cli.options import Names, Paths, read_config
+from inril.cli.options import Count, Names, Paths, read_config
 from inril.config.base import Device, Execution
 from inril.config.shown import ComparisonSpec, FigureSpec, FilmSpec, TableSpec
 
@@ -89,7 +87,7 @@ def film(
     out: Path,
     gif: Path | None = None,
     device: Device = "auto",
-    sim_threads: PositiveInt = 1,
+    sim_threads: Count = 1,
 ) -> None:
     """Show episodes of a policy, a success and a failure, as strips of frames.
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cyclopts.types import NonNegativeInt, PositiveInt
-
-from inril.cli.options import read_config
+from inril.cli.options import Count, Seed, read_config
 from inril.config.base import Device, Execution, OnMismatch
 from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
 
 
-def demos(*, config: str, out: Path, sim_threads: PositiveInt = 1) -> None:
+def demos(*, config: str, out: Path, sim_threads: Count = 1) -> None:
     """Make the demonstrations of a task.
 
     Args:
@@ -32,7 +30,7 @@ def pretrain(
     out: Path,
     on_mismatch: OnMismatch = "error",
     device: Device = "auto",
-    sim_threads: PositiveInt = 1,
+    sim_threads: Count = 1,
 ) -> None:
     """Clone demonstrations; resumes where it was interrupted.
 
@@ -58,7 +56,7 @@ def finetune(
     out: Path,
     on_mismatch: OnMismatch = "error",
     device: Device = "auto",
-    sim_threads: PositiveInt = 1,
+    sim_threads: Count = 1,
 ) -> None:
     """Fine-tune a policy; resumes where it was interrupted.
 
@@ -77,7 +75,7 @@ def finetune(
     finetune.run(settings, demos, policy, out, on_mismatch, Execution(device=device, sim_threads=sim_threads))
 
 
-def evaluate(*, policy: Path, episodes: PositiveInt = 200, seed: NonNegativeInt = 0) -> None:
+def evaluate(*, policy: Path, episodes: Count = 200, seed: Seed = 0) -> None:
     """Run a policy, pre-trained or fine-tuned, and print its return.
 
     Args:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import NonNegativeInt, PositiveFloat
+from cyclopts.types import PositiveFloat
 
-from inril.cli.options import Flag, Interleaving, Names, read_project
+from inril.cli.options import Flag, Interleaving, Names, Seed, read_project
 from inril.config.base import Model, Separation
 from inril.config.plan import Plan
 from inril.config.project import require
@@ -36,7 +36,7 @@ def resolve(
     *,
     m: Interleaving = "inf",
     separation: Separation = "surgery",
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
     budget: str | None = None,
     config_dir: Path = CONFIG,
 ) -> None:

@@ -63,6 +63,11 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def agreed(values: Mapping[str, Any], outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some values that are part of the outcome, which others may have overridden."""
+    return {key: value for key, value in values.items() if key in outcome and outcome[key] == value}
+
+
 def validate(
     model: type[ModelT], layers: Sequence[Layer], lacking: Mapping[str, Layer] = {}, home: Layer | None = None
 ) -> ModelT:
@@ -72,7 +77,7 @@ def validate(
         model: what is described.
         layers: later ones win.
         lacking: whose file to name for a missing key, by the key's first part.
-        home: whose file to name for all other missing keys; None for the first layer's.
+        home: whose file to name for all other missing keys; None for that of what they are missing from.
 
     Raises:
         InputError: naming the file that set the offending key, the key, what was expected and what was found.
@@ -84,8 +89,12 @@ def validate(
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        keys = _keys(values, first["loc"], first["type"] == "missing")
-        where = origin(layers, keys) or lacking.get(".".join(keys[:1])) or home or layers[0]
+        is_missing = first["type"] == "missing"
+        keys = _keys(values, first["loc"], is_missing)
+        if is_missing:
+            where = lacking.get(".".join(keys[:1])) or home or origin(layers, keys[:-1]) or layers[0]
+        else:
+            where = origin(layers, keys) or layers[-1]  # values that do not go together: who completed them
         raise InputError(
             where.path,
             field=where.prefix + ".".join(keys),
@@ -130,6 +139,8 @@ def _got(kind: str, value: str) -> str:
 def _holds(layer: Mapping[str, Any], keys: Sequence[str]) -> bool:
     value: Any = layer
     for key in keys:
+        if isinstance(value, list):
+            value = {str(index): entry for index, entry in enumerate(value)}
         if not isinstance(value, Mapping) or key not in value:
             return False
         value = value[key]

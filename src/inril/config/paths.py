@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -76,8 +76,3 @@ def run_of(parts: Mapping[str, str]) -> AnyRun:
         return Pretraining(parts["task"], parts["policy"], int(parts["seed"]))
     m: M = "inf" if parts["m"] == "inf" else int(parts["m"])
     return Run(parts["task"], parts["method"], cast(Separation, parts["separation"]), m, int(parts["seed"]))
-
-
-def complete(budget: str, runs: Iterable[AnyRun]) -> list[AnyRun]:
-    """Return those of a budget's runs that are there."""
-    return [run for run in runs if (run.folder(budget) / METRICS).exists()]

@@ -40,12 +40,14 @@ class Plan:
     Args:
         project: the settings under the budget.
         tables: folder of published tables, <budget>/<figure>.csv.
+        placed: tells where a file of results/ lies, where that is not in the working directory.
     """
 
-    def __init__(self, project: Project, tables: Path = TABLES) -> None:
+    def __init__(self, project: Project, tables: Path = TABLES, placed: Callable[[Path], str | Path] = Path) -> None:
         self.project = project
         self.budget = project.budget_name
         self.tables = tables
+        self._placed = placed
         self._others: dict[str, Plan] = {}
 
     # Figures, comparisons and films
@@ -72,7 +74,9 @@ class Plan:
     def runs(self, name: str) -> list[AnyRun]:
         """Return those of the planned runs that are chosen: all, or the complete ones."""
         planned = self.planned(name)
-        return planned if self.project.root.runs == "all" else paths.complete(self.budget, planned)
+        if self.project.root.runs == "all":
+            return planned
+        return [run for run in planned if Path(self._placed(self.metrics(run))).exists()]
 
     def panel_runs(self, panel: PanelRuns, m_values: Iterable[M] | None = None) -> list[Run]:
         """Return the runs of a panel under this budget, RL only included; m_values of null takes the task's."""
@@ -287,7 +291,7 @@ class Plan:
         if source in (COMPUTE, self.budget):
             return self
         if source not in self._others:
-            self._others[source] = Plan(self.project.under(source), self.tables)
+            self._others[source] = Plan(self.project.under(source), self.tables, self._placed)
         return self._others[source]
 
     def _drawn(self, name: str) -> Iterator[Run]:

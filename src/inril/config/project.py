@@ -16,7 +16,7 @@ from typing import Any, cast, get_args
 
 from inril.config.algos import KINDS
 from inril.config.base import COMPUTE, NOT_INTERLEAVED, RL_NAME, SOURCES, DemoSource, M, Separation, Suite
-from inril.config.layers import Layer, read_yaml, validate
+from inril.config.layers import Layer, origin, read_yaml, validate
 from inril.config.policy import DiffusionConfig
 from inril.config.root import Axes, RootConfig
 from inril.config.runs import DemosConfig, ExpertConfig, FinetuneConfig, PretrainConfig, separations
@@ -56,22 +56,25 @@ class Project:
 
     Args:
         config_dir: folder with tasks/, methods/ and budgets/.
-        root: contents of config.yaml, with whatever the command line changed.
+        root: contents of config.yaml.
+        changes: what others said of these, such as the command line; later ones win.
     """
 
-    def __init__(self, config_dir: Path, root: Mapping[str, Any]) -> None:
+    def __init__(self, config_dir: Path, root: Mapping[str, Any], *changes: Layer) -> None:
         self.config_dir = config_dir
-        self._given = root
-        self.root = validate(RootConfig, [Layer(config_dir / "config.yaml", root)])
+        self._said = [Layer(config_dir / "config.yaml", root), *changes]
+        self.root = validate(RootConfig, self._said)
         # A plan asks for the same few files, and for which there are, thousands of times.
         self._files: dict[Path, Layer] = {}
         self._listings: dict[str, tuple[str, ...]] = {}
+        require("budget", self.root.budget, self.budgets, self._where("budget"))
         self.budget = self._read("budgets", self.root.budget)
         self._axes([self.budget])
 
     def under(self, budget: str) -> Project:
         """Return the same choices under another budget."""
-        return Project(self.config_dir, {**self._given, "budget": budget})
+        (_, root, _), *changes = self._said
+        return Project(self.config_dir, root, *changes, Layer(self.config_dir, {"budget": budget}))
 
     @property
     def budget_name(self) -> str:
@@ -197,7 +200,7 @@ class Project:
     def pretrain_layers(self, task: str, policy: str, seed: int) -> list[Layer]:
         """Return the layers that `pretrain` merges."""
         require(f"policy of {task}", policy, self.policies(task))
-        run = Layer(self.config_dir, {"policy_name": policy, "seed": seed, **self._threads})
+        run = Layer(Path(task, policy, f"seed{seed}"), {"policy_name": policy, "seed": seed, **self._threads})
         return [*self._about(task, "task"), *self._members(task, "pretrain", policy), run]
 
     def finetune(self, task: str, method: str, separation: str, m: M, seed: int) -> FinetuneConfig:
@@ -213,7 +216,7 @@ class Project:
         require("method", method, self.all_methods)
         require("separation", separation, get_args(Separation))
         axes = {"method": method, "separation": separation, "m": m, "seed": seed, **self._threads}
-        run = Layer(self.config_dir, axes)
+        run = Layer(Path(task, method, separation, f"m{m}", f"seed{seed}"), axes)
         return [*self._about(task, "task", "clip"), *self._members(task, "finetune", method), run]
 
     def check(self) -> None:
@@ -245,34 +248,37 @@ class Project:
 
     def _check_figures(self) -> None:
         for name, figure in self.root.figures.items():
+            where = self._where("figures", name)
             for panel in figure.panels:
-                require(f"figures.{name}.panels.task", panel.task, self.tasks)
+                require(f"figures.{name}.panels.task", panel.task, self.tasks, where)
             for panel in self.figure(name).panels:
                 for method in (panel.method, *(control.method for control in panel.controls)):
-                    require(f"figures.{name}, panel {panel.label}: method", method, self.methods(panel.task))
-                require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets))
+                    require(f"figures.{name}, panel {panel.label}: method", method, self.methods(panel.task), where)
+                require(f"source of figure {name}, panel {panel.label}", panel.source, (COMPUTE, *self.budgets), where)
 
     def _check_comparisons(self) -> None:
         for name, comparison in self.root.comparisons.items():
+            where = self._where("comparisons", name)
             for row in comparison.rows:
-                require(f"comparisons.{name}.rows.task", row.task, self.tasks)
+                require(f"comparisons.{name}.rows.task", row.task, self.tasks, where)
             compared = self.comparison(name)
             policies = [column.policy for column in compared.columns if isinstance(column, PolicyColumn)]
             methods = [column.method for column in compared.columns if isinstance(column, ComparisonColumn)]
             for shown in compared.rows:
-                require(f"source of comparison {name}, {shown.task}", shown.source, (COMPUTE, *self.budgets))
+                require(f"source of comparison {name}, {shown.task}", shown.source, (COMPUTE, *self.budgets), where)
                 for policy in policies:
-                    require(f"policy of {shown.task} in comparison {name}", policy, self.policies(shown.task))
+                    require(f"policy of {shown.task} in comparison {name}", policy, self.policies(shown.task), where)
                 for method in methods:
-                    require(f"method of {shown.task} in comparison {name}", method, self.methods(shown.task))
+                    require(f"method of {shown.task} in comparison {name}", method, self.methods(shown.task), where)
 
     def _check_films(self) -> None:
         for name, film in self.root.films.items():
-            require(f"films.{name}.task", film.task, self.tasks)
+            where = self._where("films", name)
+            require(f"films.{name}.task", film.task, self.tasks, where)
             if film.policy is not None:
-                require(f"films.{name}.policy", film.policy, self.policies(film.task))
+                require(f"films.{name}.policy", film.policy, self.policies(film.task), where)
             if film.method is not None:
-                require(f"films.{name}.method", film.method, self.methods(film.task))
+                require(f"films.{name}.method", film.method, self.methods(film.task), where)
 
     def _lineage(self, kind: str, name: str) -> tuple[str, ...]:
         """Return a method or policy, before it the one that it is based on, whose settings lie below in every layer."""
@@ -297,8 +303,12 @@ class Project:
 
     def _axes(self, parts: Sequence[Layer]) -> Axes:
         chosen = {name: value for name in Axes.model_fields if (value := getattr(self.root, name)) is not None}
-        layers = [*parts, Layer(self.config_dir / "config.yaml", chosen)]
-        return validate(Axes, [_only(layer, *Axes.model_fields) for layer in layers])
+        layers = [_only(part, *Axes.model_fields) for part in parts]
+        return validate(Axes, [*layers, *(Layer(self._where(name), {name: value}) for name, value in chosen.items())])
+
+    def _where(self, *keys: str) -> Path:
+        """Return the file, or the option, that said a part of config.yaml's contents last."""
+        return (origin(self._said, keys) or self._said[0]).path
 
     def _source(self, panel: PanelRuns) -> str:
         """Return where a panel's numbers come from: what it says itself, else what the budget says of its task."""
@@ -414,7 +424,7 @@ def _algo(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return algo if isinstance(algo, Mapping) else {}
 
 
-def require(kind: str, name: str, choices: Sequence[str]) -> None:
+def require(kind: str, name: str, choices: Sequence[str], where: str | Path = "configuration") -> None:
     """Raise an `InputError` about the settings of a kind unless a name is one of the choices."""
     if name not in choices:
-        raise InputError("configuration", field=kind, expected=f"one of {', '.join(choices)}", got=repr(name))
+        raise InputError(where, field=kind, expected=f"one of {', '.join(choices)}", got=repr(name))

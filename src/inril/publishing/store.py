@@ -396,7 +396,17 @@ def _snakemake(budget: str, config: str, *args: str) -> str:
 
 
 def _dvc(*args: str) -> str:
-    return _call("dvc", *args)
+    try:
+        return _call("dvc", *args)
+    except InputError as error:
+        if "is not a git repository" not in error.got:
+            raise
+        raise InputError(
+            Path.cwd(),
+            expected="a git repository, as DVC wants it",
+            got="none, as in an unpacked archive",
+            hint="Have DVC do without: dvc config --local core.no_scm true",
+        ) from None
 
 
 def _call(program: str, *args: str) -> str:

@@ -43,7 +43,7 @@ def _where(layers: Sequence[Layer], keys: Sequence[str], config_dir: Path) -> st
     found = origin(layers, keys)
     if found is None:
         return "default"
-    if found.path == config_dir:
+    if not found.path.is_relative_to(config_dir):
         return "the run"
     section = found.prefix.rstrip(".")
     name = str(found.path.relative_to(config_dir))

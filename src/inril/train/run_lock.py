@@ -99,8 +99,7 @@ class RunLock:
             log.info("%s: waiting for a sign of life from %s", self._folder, _name(holder))
             alive = _beats(file)
         if alive:
-            got, hint = f"one in use by {_name(holder)}", "Wait for it to end, or stop it"
-            raise InputError(self._folder, expected="a folder to work in alone", got=got, hint=hint)
+            raise _refusal(self._folder, holder)
         log.warning("%s: taking over from %s, which is dead", self._folder, _name(holder))
 
     def _keep_beating(self) -> None:
@@ -111,6 +110,23 @@ class RunLock:
 
 def holder_of(folder: Path) -> str | None:
     """Return who works in a run's folder, None if nobody does. Only reads, and does not wait."""
+    holder = _living(folder)
+    return _name(holder) if holder else None
+
+
+def refuse_if_held(folder: Path) -> None:
+    """Make sure that nobody works in a run's folder. Only reads, and does not wait.
+
+    Raises:
+        InputError: somebody does.
+    """
+    holder = _living(folder)
+    if holder:
+        raise _refusal(folder, holder)
+
+
+def _living(folder: Path) -> dict[str, Any] | None:
+    """Return the holder of a folder if it lives, as far as can be told without waiting."""
     files = folder / ".holder"
     last = _newest(files) if files.is_dir() else None
     holder = _read(last / "who.json") if last else None
@@ -119,7 +135,24 @@ def holder_of(folder: Path) -> str | None:
     alive = _lives_here(holder)
     if alive is None:
         alive = time.time() - _time(last / "who.json") < STALE_S
-    return _name(holder) if alive else None
+    return holder if alive else None
+
+
+def _refusal(folder: Path, holder: dict[str, Any]) -> InputError:
+    return InputError(
+        folder,
+        expected="a folder to work in alone",
+        got=f"one in use by {_name(holder)}",
+        hint=f"Wait for it to end, or stop it: {_stop(holder)}",
+    )
+
+
+def _stop(holder: dict[str, Any]) -> str:
+    """Return the command that ends a holder."""
+    if holder["slurm_job"]:
+        return f"scancel {holder['slurm_job']}"
+    here = holder["machine"] == _machine()
+    return f"kill {holder['pid']}" if here else f"kill {holder['pid']}, on {holder['host']}"
 
 
 def _newest(files: Path) -> Path | None:

@@ -16,7 +16,7 @@ from other_process import running
 
 from inril.errors import InputError
 from inril.train import run_lock
-from inril.train.run_lock import RunLock, holder_of
+from inril.train.run_lock import RunLock, holder_of, refuse_if_held
 
 HOLDER = textwrap.dedent("""
     import sys
@@ -79,11 +79,19 @@ def test_holder_is_named_to_whoever_is_refused(tmp_path: Path) -> None:
     with running(HOLDER, tmp_path, "", SLURM_JOB_ID="45") as process:
         pattern = (
             rf"{tmp_path}: expected a folder to work in alone, got one in use by process {process.pid} on \S+, "
-            r"SLURM job 45, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S+\. Wait for it to end, or stop it"
+            r"SLURM job 45, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S+\. Wait for it to end, or stop it: scancel 45"
         )
         text = refusal(tmp_path)
         assert re.fullmatch(pattern, text)
         assert f"in use by {holder_of(tmp_path)}." in text
+
+
+def test_local_process_is_stopped_otherwise_than_a_job_of_slurm(tmp_path: Path) -> None:
+    with running(HOLDER, tmp_path, "") as process:
+        assert refusal(tmp_path).endswith(f"or stop it: kill {process.pid}")
+        with pytest.raises(InputError, match=f"kill {process.pid}$"):
+            refuse_if_held(tmp_path)
+    refuse_if_held(tmp_path)
 
 
 def test_same_process_is_refused_too(tmp_path: Path) -> None:
