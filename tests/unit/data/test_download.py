@@ -134,7 +134,8 @@ def test_missing_file_is_not_retried(server: FileServer, path: Path, status: int
     server.statuses = [status, status]
     with pytest.raises(InputError) as caught:
         get(server, path)
-    assert str(caught.value) == f"{server.url}: expected a file, got HTTP status {status} {reason}"
+    complaint = f"expected a file, got HTTP status {status} {reason}. Run again, or download it by hand to {path}"
+    assert str(caught.value) == f"{server.url}: {complaint}"
     assert len(server.ranges) == 1
     assert others(path) == []
 
