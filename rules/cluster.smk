@@ -59,7 +59,7 @@ if not workflow.is_main_process and SUBMITTED in os.environ:
     submitted = Path(os.environ[SUBMITTED])
     if json.loads((submitted / "numerics.json").read_text(encoding="utf-8")) != VERSIONS:
         raise SystemExit(
-            f"error: {BASE}/src/inril/numerics.py: expected the versions that this job was submitted with, "
+            f"error: {BASE}/src/inril/config/numerics.py: expected the versions that this job was submitted with, "
             "got others. Start Snakemake again"
         )
     CONFIG_DIR = submitted / "config"

@@ -234,7 +234,7 @@ def test_snakemake_killed_and_settings_edited(
 
 def test_job_stops_if_numerics_changed_since_it_was_submitted(cluster: Cluster) -> None:
     submitted = next((cluster.results / ".snakemake" / "submitted").iterdir())
-    numerics = cluster.source / "src" / "inril" / "numerics.py"
+    numerics = cluster.source / "src" / "inril" / "config" / "numerics.py"
     numerics.write_text(numerics.read_text().replace('"surgery": 1', '"surgery": 1000'))
     job = [sys.executable, "-m", "snakemake", "--mode", "remote", "--cores", "1", "--nolock", "--force"]
     command = [*job, "--directory", str(cluster.results), *cluster.targets("3"), "--config", "budget=smoke"]

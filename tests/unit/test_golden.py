@@ -3,7 +3,7 @@
 Each version has a few numbers in golden.json, computed on tiny problems. The tolerance, 1e-3 relative, admits the
 rounding of other CPUs and kernels, and nothing that a changed formula, default or stream of random numbers would do.
 
-After a wanted change: raise the version in inril/numerics.py, say so in CHANGELOG.md, and run
+After a wanted change: raise the version in inril/config/numerics.py, say so in CHANGELOG.md, and run
 
     python tests/unit/test_golden.py
 """

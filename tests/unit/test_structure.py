@@ -138,3 +138,23 @@ def test_the_way_in_is_short_and_as_long_as_the_readme_says() -> None:
     walked = re.findall(r"^\d\. `(\S+)`", readme, flags=re.MULTILINE)
     assert tuple(walked) == WAY_IN
     assert f"{lines} lines in all" in readme
+
+
+def defined(path: Path) -> set[str]:
+    """Return what a module defines at its top, and the members of its classes with the class's name before them."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.FunctionDef(name=name):
+                found.add(name)
+            case ast.ClassDef(name=name, body=body):
+                found |= {name, *(f"{name}.{part.name}" for part in body if isinstance(part, ast.FunctionDef))}
+            case ast.Assign(targets=targets):
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    for file, name in re.findall(r"`([\w/]+\.py): ([\w.]+)`", page.read_text()):
+        assert name in defined(PACKAGE / file), f"{file}: {name}"

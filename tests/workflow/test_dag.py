@@ -132,12 +132,12 @@ def test_added_arm_runs_only_that_arm(smoke: Path, plan: Plan) -> None:
 
 
 def test_bumped_surgery_reruns_only_surgery(smoke: Path, source: Path, plan: Plan) -> None:
-    edit(source / "src" / "inril" / "numerics.py", r'"surgery": \d+', '"surgery": 1000')
+    edit(source / "src" / "inril" / "config" / "numerics.py", r'"surgery": \d+', '"surgery": 1000')
     assert plan(smoke, root=source) == {"finetune m2 seed0", "table", "figure"}
 
 
 def test_bumped_pretraining_reruns_all_that_follows(smoke: Path, source: Path, plan: Plan) -> None:
-    edit(source / "src" / "inril" / "numerics.py", r'"pretrain": \d+', '"pretrain": 1000')
+    edit(source / "src" / "inril" / "config" / "numerics.py", r'"pretrain": \d+', '"pretrain": 1000')
     runs = {"pretrain seed0", "finetune m2 seed0", "finetune minf seed0"}
     assert plan(smoke, root=source) == runs | {"table", "figure"}
 
@@ -148,7 +148,7 @@ def test_changed_setting_reruns_what_uses_it(smoke: Path, source: Path, plan: Pl
 
 
 def test_docstring_reruns_nothing(smoke: Path, source: Path, plan: Plan) -> None:
-    for module in ("train/finetune.py", "numerics.py", "config/base.py"):
+    for module in ("train/finetune.py", "config/numerics.py", "config/base.py"):
         edit(source / "src" / "inril" / module, r'^"""', '"""Said better. ')
     assert plan(smoke, root=source) == set()
 
