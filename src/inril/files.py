@@ -30,7 +30,7 @@ def write_atomically(path: Path, content: bytes | memoryview, mtime: float | Non
     Raises:
         InputError: the folder cannot be written or the disk is full; an older file at `path` is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:

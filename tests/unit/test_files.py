@@ -40,6 +40,13 @@ def test_nothing_asks_for_permissions(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "file").stat().st_mtime == 7.0
 
 
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="expected a place that can be written"):
+        write_atomically(Path(), b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_refused_rename_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Never:
         raise PermissionError(errno.EACCES, "Permission denied")

@@ -74,3 +74,13 @@ def test_conda_installs_the_same_lock() -> None:
 
     assert [item for item in dependencies if isinstance(item, str)] == ["python=3.11", "pip"]
     assert [item["pip"] for item in dependencies if isinstance(item, dict)] == [["-r requirements.lock", "-e ."]]
+
+
+def test_checkouts_keep_line_ends_whatever_gits_settings() -> None:
+    told = subprocess.run(["git", "-C", str(ROOT), "ls-files", "--eol"], capture_output=True, text=True, check=False)
+    if told.returncode:
+        pytest.skip("no git checkout")
+    # index, work tree, attributes, path: "i/lf w/lf attr/text=auto eol=lf <tab> Makefile"
+    files = [line.partition("\t")[0].split(maxsplit=2) for line in told.stdout.splitlines()]
+    attributes = {attribute.strip() for index, _, attribute in files if index == "i/lf"}
+    assert attributes <= {"attr/text=auto eol=lf", "attr/text eol=lf", "attr/-text"}  # the last: objects of the store

@@ -188,7 +188,7 @@ class Project:
         require(f"demonstrations of {task}", source, self._sources(task))
         chosen = Layer(self.config_dir / "config.yaml", {"source": source, **self._threads})
         of_demos = self._demo_layers(task)
-        if source != "file":  # else naming one would change what is generated
+        if source != "file":  # what others make does not depend on whether a file of one's own is named
             of_demos = [_without(layer, "path") for layer in of_demos]
         layers = [*self._about(task, "task"), *of_demos, chosen]
         return validate(DemosConfig, layers, home=self._read("tasks", task))
@@ -321,7 +321,7 @@ class Project:
 
     def _sources(self, task: str) -> tuple[DemoSource, ...]:
         named = any(layer.values.get("path") for layer in self._demo_layers(task))
-        return (*SOURCES[self.suite(task)], *(("file",) if named else ()))
+        return (*SOURCES.get(self.suite(task), get_args(DemoSource)), *(("file",) if named else ()))
 
     def _demo_layers(self, task: str) -> list[Layer]:
         """Return the layers of a task's demonstrations, and over them the file of one's own that config.yaml names."""

@@ -74,8 +74,10 @@ def _check_kind(url: str, path: Path, candidate: Path, check: Callable[[Path], N
     try:
         check(candidate)
     except WrongContent as wrong:
+        record = _beside(path, "sha256")
+        if _recorded(record) == _sha256(candidate):  # by a version that took whatever came
+            record.unlink()
         fate = _reject(candidate)
-        _beside(path, "sha256").unlink(missing_ok=True)  # were it recorded, it would be that of the wrong file
         raise InputError(url, expected=wrong.expected, got=wrong.got, hint=f"{fate}. {_by_hand(path)}") from None
 
 

@@ -29,7 +29,7 @@ def open_hdf5(path: Path, hint: str = "") -> Iterator[h5py.File]:
 
     Args:
         path: the file.
-        hint: what to do where it is missing or unusable.
+        hint: what to do where what it holds is unusable.
 
     Raises:
         InputError: the file is missing, or the system refuses to read it, now or later.
@@ -40,7 +40,7 @@ def open_hdf5(path: Path, hint: str = "") -> Iterator[h5py.File]:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except FileNotFoundError:
-        raise InputError(path, expected="an HDF5 file", got="nothing there", hint=hint) from None
+        raise InputError(path, expected="an HDF5 file", got="nothing there") from None
     except InputError:
         raise
     except Exception as error:

@@ -102,7 +102,8 @@ def read_env_name(file: h5py.File, path: Path, hint: str) -> str | None:
         InputError: what it says is not JSON.
     """
     found = read_env_args(file, path, hint)
-    return found.get("env_name") if isinstance(found, dict) else None
+    name = found.get("env_name") if isinstance(found, dict) else None
+    return None if name is None else str(name)
 
 
 def _check_count(group: h5py.Group, path: Path, name: str, n_steps: int, hint: str) -> None:

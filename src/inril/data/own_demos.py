@@ -20,7 +20,7 @@ from inril.data.env_args import check_task, env_name, is_called
 from inril.data.hdf5 import open_hdf5
 from inril.data.layout import check_total, demo_names, read_demo, read_env_name, read_masks
 from inril.data.robomimic import read_robomimic
-from inril.errors import InputError
+from inril.errors import InputError, WrongContent
 
 
 class OwnDemos(NamedTuple):
@@ -81,7 +81,7 @@ def read_own_demos(path: Path, task: TaskSpec, max_episodes: int | None = None) 
         InputError: naming the file, the group, what was expected and what was found.
     """
     if _has_hash(path):
-        read_demos(path, task)
+        _verify(path, task)
     if task.suite == "robomimic":
         episodes, masks, version = read_robomimic(path, task, max_episodes)
         return OwnDemos(episodes, masks, {"robosuite_version": version})
@@ -108,6 +108,14 @@ def find_task(path: Path, tasks: Sequence[TaskSpec]) -> TaskSpec:
     known = f"one of {', '.join(env_name(task) for task in tasks)}"
     got = "nothing there" if name is None else repr(name)
     raise InputError(path, field="data@env_args.env_name", expected=known, got=got, hint="Or name the task: --task")
+
+
+def _verify(path: Path, task: TaskSpec) -> None:
+    try:
+        read_demos(path, task)
+    except WrongContent as wrong:
+        hint = f"If you changed it on purpose, remove {CONTENT_HASH} from it" if wrong.field == CONTENT_HASH else ""
+        raise WrongContent(path, field=wrong.field, expected=wrong.expected, got=wrong.got, hint=hint) from None
 
 
 def _has_hash(path: Path) -> bool:

@@ -68,7 +68,7 @@ def read_robomimic(path: Path, task: TaskSpec, max_episodes: int | None = None, 
         path: the HDF5 file.
         task: the Robomimic task that it must be of.
         max_episodes: keep only the first ones; None keeps all.
-        hint: what to do where it is missing or unusable.
+        hint: what to do where what it holds is unusable.
 
     Raises:
         InputError: naming the file, the group, what was expected and what was found.

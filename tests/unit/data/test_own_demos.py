@@ -78,7 +78,11 @@ def test_reading_it_directly_tells_how_to_complete_it(own: Path, task: TaskSpec)
     ("spoil", "complaint"),
     [
         (lambda file: file["data"].attrs.update(env_args='{"env_name": "Walker2d-v4"}'), "task 'hopper', got task 'Wa"),
-        (lambda file: file.attrs.update(content_sha256="0" * 64), "content_sha256: expected the hash of the arrays"),
+        (
+            lambda file: file.attrs.update(content_sha256="0" * 64),
+            f"got {'0' * 64}. If you changed it on purpose, remove content_sha256 from it",
+        ),
+        (lambda file: file["data"].attrs.update(env_args='{"env_name": 3}'), "expected task 'hopper', got task '3'"),
         (lambda file: file["data"].attrs.update(total=7), "data@total: expected 42, got 7"),
         (lambda file: file["data/demo_1"].attrs.update(num_samples=[9, 9]), "num_samples: expected 9, got [9 9]"),
         (lambda file: file.pop("data/demo_1/rewards"), "data/demo_1/rewards: expected a dataset, got nothing there"),
