@@ -67,8 +67,10 @@ def _other_kind(head: bytes) -> str:
 def _refused_or_damaged(path: Path, error: Exception, hint: str) -> InputError:
     if _is_refusal(error):
         return read_error(path, error)
-    is_open = _OPEN_FOR_WRITE in str(error)
-    got = "one that is being written, or was never closed" if is_open else "a truncated or damaged one"
+    got = "a truncated or damaged one"
+    if _OPEN_FOR_WRITE in str(error):
+        got = "one that is being written, or was never closed"
+        hint = "Close it there; if its writer died, copy it and run `h5clear -s` on the copy"
     return WrongContent(path, expected="a whole HDF5 file", got=f"{got} ({one_line(error)})", hint=hint)
 
 
