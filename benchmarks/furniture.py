@@ -89,7 +89,7 @@ def _grown_kilobytes(task_id: str, n_envs: int) -> float:
 
 
 def _resident_kilobytes() -> float:
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from inril.envs.kernel import compiled, mujoco_function
+from inril.envs.kernel import mujoco_function
+from inril.jit import compiled
 from inril.types import FloatArray
 
 _STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)

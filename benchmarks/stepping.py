@@ -20,7 +20,8 @@ from numba import types
 from inril.envs.batched import BatchedSimulator
 from inril.envs.gym.rules import GYM_TASKS
 from inril.envs.gym.suite import GymLocomotion
-from inril.envs.kernel import advance, compiled
+from inril.envs.kernel import advance
+from inril.jit import compiled
 from inril.types import FloatArray, IntArray
 
 _N_CHUNKS = 25

@@ -1,7 +1,6 @@
-"""Before any job, and inside each: jobs on a cluster evaluate the Snakefile again, maybe long after they were submitted."""
+"""Before any job, and inside each, since on a cluster each evaluates the Snakefile again, maybe long after it started."""
 
 import json
-import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,12 +26,18 @@ def own_jobs():
 def keep_settings():
     """Copy the settings for jobs: what Snakemake records of a job is what was planned, so that is what has to run."""
     digest = sha256(json.dumps(VERSIONS).encode())
-    for file in sorted(CONFIG_DIR.rglob("*.yaml")):
-        digest.update(f"{file.relative_to(CONFIG_DIR)}\n{file.read_text()}".encode())
+    # Read as text: the same whatever the line ends.
+    settings = {
+        file.relative_to(CONFIG_DIR): file.read_text(encoding="utf-8")
+        for file in sorted(CONFIG_DIR.rglob("*.yaml"))
+    }
+    for name, text in settings.items():
+        digest.update(f"{name}\n{text}".encode())
     kept = Path(".snakemake", "submitted", digest.hexdigest()).resolve()
     if not (kept / "numerics.json").exists():
-        shutil.copytree(CONFIG_DIR, kept / "config", dirs_exist_ok=True)
-        (kept / "numerics.json").write_text(json.dumps(VERSIONS))
+        for name, text in settings.items():
+            write_atomically(kept / "config" / name, text.encode())
+        write_atomically(kept / "numerics.json", json.dumps(VERSIONS).encode())
     return kept
 
 
@@ -77,7 +82,10 @@ workflow._onstart = after_preparing(workflow._onstart)
 
 if not workflow.is_main_process and SUBMITTED in os.environ:
     submitted = Path(os.environ[SUBMITTED])
-    if json.loads((submitted / "numerics.json").read_text()) != VERSIONS:
+    if (
+        json.loads((submitted / "numerics.json").read_text(encoding="utf-8"))
+        != VERSIONS
+    ):
         raise SystemExit(
             f"error: {BASE}/src/inril/config/numerics.py: expected the versions that this job was submitted with, "
             "got others. Start Snakemake again"

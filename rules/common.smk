@@ -33,7 +33,11 @@ def said():
     """Return what was chosen otherwise than in config.yaml, by where that was said."""
     settings = workflow.config_settings
     files = {str(file): read_yaml(file) for file in settings.configfiles}
-    said_by = {"config of the importing workflow": config, **files, "--config": settings.config}
+    said_by = {
+        "config of the importing workflow": config,
+        **files,
+        "--config": settings.config,
+    }
     return [Layer(Path(who), agreed(values, config)) for who, values in said_by.items()]
 
 

@@ -1,13 +1,15 @@
 """Demonstrations.
 
-In: the shipped demonstrator (`generated` Gym tasks), else nothing: scripted experts are code, `d4rl` and `robomimic`
-are addresses.
+In: the shipped demonstrator (`generated` Gym tasks); the file of one's own (`file`); else nothing: scripted experts are
+code, `d4rl` and `robomimic` are addresses.
 Out: one robomimic-style HDF5 file per task and source.
 """
 
 
 rule demos:
     """Make the demonstrations of one task; a replaced demonstrator makes them again."""
+    input:
+        of_demos(Plan.demo_files),
     output:
         DEMOS,
     log:

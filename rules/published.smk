@@ -6,7 +6,7 @@ from inril.publishing.mirror import adopt
 if workflow.is_main_process:
     try:
         adopted = adopt()
-    except InputError as error:
+    except (InputError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
     if adopted:
         logger.info(f"Adopted {adopted} published results.")

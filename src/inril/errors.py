@@ -27,3 +27,7 @@ class InputError(Exception):
         place = f"{self.where}: {field}" if field else self.where
         message = f"{place}: expected {expected}, got {got}"
         super().__init__(f"{message}. {hint}" if hint else message)
+
+
+class WrongContent(InputError):
+    """What a file holds is at fault: it is damaged, or another kind of file. Nobody refused to hand it out."""

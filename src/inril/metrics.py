@@ -33,7 +33,7 @@ class MetricsLog:
         self._writer = csv.writer(self._pending, lineterminator="\n")
         try:
             if length == 0:
-                path.write_text(",".join(COLUMNS) + "\n")
+                path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
                 return
             size = path.stat().st_size if path.exists() else 0
             if size < length:
@@ -55,7 +55,7 @@ class MetricsLog:
             InputError: the disk is full or the file cannot be written.
         """
         try:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(self._pending.getvalue())
                 file.flush()
                 os.fsync(file.fileno())

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from inril.errors import InputError
-from inril.files import write_atomically
+from inril.errors import InputError, WrongContent
+from inril.files import read_error, write_atomically
 
 _HEADER = "inril"
 
@@ -49,21 +49,27 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
     """Read and verify.
 
     Raises:
-        InputError: the file is missing, cut short, not of this kind or altered.
+        InputError: the file is missing, or the system refuses to read it.
+        WrongContent: it is cut short, not of this kind or altered.
     """
     expected = f"a whole {kind} file of inril"
-    if not path.is_file():
-        raise InputError(path, expected=expected, got="nothing there" if not path.exists() else "a folder")
     try:
+        path.open("rb").close()  # safetensors would call every refusal a missing file
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise InputError(path, expected=expected, got=f"an unreadable one ({error})") from None
-    if header.get("kind") != kind:
-        raise InputError(path, field="kind", expected=repr(kind), got=repr(header.get("kind")))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        got = "nothing there" if isinstance(error, FileNotFoundError) else "a folder"
+        raise InputError(path, expected=expected, got=got) from None
+    except OSError as error:
+        raise read_error(path, error) from None
+    except (SafetensorError, ValueError) as error:
+        raise WrongContent(path, expected=expected, got=f"an unreadable one ({error})") from None
+    if not isinstance(header, dict) or header.get("kind") != kind:
+        got = repr(header.get("kind") if isinstance(header, dict) else header)
+        raise WrongContent(path, field="kind", expected=repr(kind), got=got)
     if header.get("sha256") != _digest(tensors, header.get("meta", {})):
-        raise InputError(path, field="sha256", expected="the hash of the contents", got="another one: it was altered")
+        raise WrongContent(path, field="sha256", expected="the hash of the contents", got="another one: it was altered")
     return TensorFile(tensors, header["meta"])
 
 

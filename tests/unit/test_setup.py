@@ -93,7 +93,16 @@ def test_pulling_without_git_says_what_to_do(tmp_path: Path) -> None:
         f"error: {tmp_path}: expected a git repository, as DVC wants it, got none, as in an unpacked archive. "
         "Have DVC do without: dvc config --local core.no_scm true\n"
     )
-    subprocess.run(
-        [sys.executable, "-m", "dvc", *["config", "--local", "core.no_scm", "true"]], cwd=tmp_path, check=True
-    )
+    without_git = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]
+    subprocess.run(without_git, cwd=tmp_path, check=True)
     subprocess.run(command, cwd=tmp_path, check=True)
+
+
+def test_checkouts_keep_line_ends_whatever_gits_settings() -> None:
+    told = subprocess.run(["git", "-C", str(ROOT), "ls-files", "--eol"], capture_output=True, text=True, check=False)
+    if told.returncode:
+        pytest.skip("no git checkout")
+    # index, work tree, attributes, path: "i/lf w/lf attr/text=auto eol=lf <tab> Makefile"
+    files = [line.partition("\t")[0].split(maxsplit=2) for line in told.stdout.splitlines()]
+    attributes = {attribute.strip() for index, _, attribute in files if index == "i/lf"}
+    assert attributes <= {"attr/text=auto eol=lf", "attr/text eol=lf", "attr/-text"}  # the last: objects of the store

@@ -1,4 +1,4 @@
-"""The shape of the sources: imports go one way, names are not used twice, and the way in is short."""
+"""The shape of the sources: imports go one way, names are not used twice, text is UTF-8, and the way in is short."""
 
 import ast
 import re
@@ -32,7 +32,7 @@ LAYERS = (
     "device",
     "config",
     "metrics tensor_file progress",
-    "seeding files types errors",
+    "seeding files types errors jit",
 )
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
 LOOSE = 10
@@ -107,6 +107,28 @@ def test_no_two_classes_have_one_name() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(str(path.relative_to(PACKAGE)))
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def in_the_locales_encoding(path: Path) -> list[str]:
+    """Return the calls that read or write text as the locale would."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func).rpartition(".")[2]
+        modes = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        is_text = name in ("read_text", "write_text") or (name == "open" and modes and "b" not in modes[-1])
+        if is_text and not any(keyword.arg == "encoding" for keyword in node.keywords):
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_text_is_utf_8_whatever_the_locale() -> None:
+    scripts = [*MODULES, *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "studies").glob("*.py")]
+    found = {path.name: calls for path in scripts if (calls := in_the_locales_encoding(path))}
+    assert found == {}
+    rules = "".join(path.read_text(encoding="utf-8") for path in [*(ROOT / "rules").iterdir(), ROOT / "Snakefile"])
+    assert re.findall(r"\w+_text\((?!.*encoding)", rules) == []
 
 
 def test_the_way_in_is_short_and_as_long_as_the_readme_says() -> None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import pickle
 import resource
-import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,8 +120,18 @@ def test_digest_tells_contents_apart(path: Path, tensors: dict[str, Tensor]) -> 
     assert file_digest(path) in digests
 
 
-def test_files_can_be_read_by_others(path: Path) -> None:
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_refused_read_is_no_damage(path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert message(path).startswith(f"FILE: expected a readable file, got {os.strerror(code)}. ")
+
+
+def test_header_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    save_file({"w": torch.zeros(2)}, tmp_path / "list", metadata={"inril": "[1]"})
+    assert message(tmp_path / "list") == "FILE: kind: expected 'checkpoint', got [1]"
 
 
 def test_missing_file_is_one_clear_error(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -200,6 +202,31 @@ def test_what_cannot_be_made_is_refused_in_one_line(
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_of_ones_own_is_copied_and_followed(tmp_path: Path, snakemake: Snakemake, plan: Plan) -> None:
+    def write(n_steps: int) -> None:
+        with h5py.File(tmp_path / "mine.hdf5", "w") as file:
+            for i in range(7):
+                shapes = {
+                    "obs/flat": (n_steps, 11),
+                    "actions": (n_steps, 3),
+                    "rewards": (n_steps,),
+                    "dones": (n_steps,),
+                }
+                for name, shape in shapes.items():
+                    file[f"data/demo_{i}/{name}"] = np.zeros(shape)
+
+    target, chosen = (
+        "results/smoke/demos/hopper/file.hdf5",
+        {"demo_source": "file", "demo_files": "{hopper: mine.hdf5}"},
+    )
+    write(4)
+    done = snakemake(tmp_path, target, **chosen)
+    assert done.returncode == 0, done.stderr
+    assert plan(tmp_path, target, **chosen) == set()
+    write(5)
+    assert plan(tmp_path, target, **chosen) == {"demos"}
 
 
 def test_any_budget_can_be_asked_for_by_path(tmp_path: Path, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""Commands about the whole project: its settings, where its runs stand, and what is published of them."""
+"""Commands about the whole project: its settings, your own files, where its runs stand, what is published of them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,27 @@ def check(*, config_dir: Path = CONFIG) -> None:
     for budget in budgets:
         read_project(config_dir, budget).check()
     print(f"{config_dir}: in order, budgets {', '.join(budgets)}")
+
+
+def check_demos(file: Path, /, *, task: str | None = None, out: Path | None = None, config_dir: Path = CONFIG) -> None:
+    """Check demonstrations of your own, and complete a copy of them.
+
+    Args:
+        file: HDF5 in robomimic's layout; it is only read.
+        task: that they are of; null takes the one that the file names.
+        out: HDF5 file to write: the copy, with all that training reads.
+        config_dir: folder with config.yaml.
+    """
+    project = read_project(config_dir)
+    specs = [project.demos(name).task for name in (project.tasks if task is None else (task,))]
+    from inril.data import own_demos
+
+    spec = specs[0] if task is not None else own_demos.find_task(file, specs)
+    demos = own_demos.read_own_demos(file, spec)
+    if out is not None:
+        own_demos.write_own_demos(out, file, spec, demos)
+    n_steps = sum(len(episode.action) for episode in demos.episodes)
+    print(f"{file}: in order, {len(demos.episodes)} demonstrations of {spec.id}, {n_steps} steps")
 
 
 def resolve(
@@ -112,9 +133,9 @@ def schemas(*, out: Path, readme: Path | None = None) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     for name, text in reference.schemas().items():
-        (out / name).write_text(text)
+        (out / name).write_text(text, encoding="utf-8")
     if readme is not None:
-        readme.write_text(reference.Page(readme.read_text()).written())
+        readme.write_text(reference.Page(readme.read_text(encoding="utf-8")).written(), encoding="utf-8")
 
 
 def pull(*targets: str) -> None:

@@ -27,14 +27,14 @@ M = PositiveInt | Literal["inf"]
 Separation = Literal["none", "surgery", "network"]
 Method = Annotated[str, Field(pattern=r"^[a-z]\w*$", description="file in config/methods, without .yaml")]
 PolicyName = Annotated[str, Field(pattern=r"^[a-z]\w*$", description="file in config/policies, without .yaml")]
-DemoSource = Literal["generated", "d4rl", "robomimic"]
+DemoSource = Literal["generated", "d4rl", "robomimic", "file"]
 Device = Literal["auto", "cpu", "cuda"]
 OnMismatch = Literal["error", "restart"]  # what to do when a folder holds the state of another run
 Suite = Literal["gym", "robomimic", "furniture"]
 SCRIPTED: tuple[Suite, ...] = ("robomimic", "furniture")  # suites whose demonstrators are scripts
 Sim = Literal["fast", "stock"]
 Metric = Literal["return", "success"]
-# Sources that have demonstrations of a suite's tasks.
+# Sources that have demonstrations of a suite's tasks; a file of one's own may be of any, once it is named.
 SOURCES: dict[Suite, tuple[DemoSource, ...]] = {
     "gym": ("generated", "d4rl"),
     "robomimic": ("generated", "robomimic"),

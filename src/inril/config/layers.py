@@ -42,7 +42,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: the file is missing, is not YAML or holds no mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(path, expected="a YAML file", got="nothing there") from None
     except OSError as error:

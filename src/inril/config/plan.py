@@ -93,7 +93,7 @@ class Plan:
     def published(self, name: str) -> dict[str, str]:
         """Return the hash of each published table that a figure or comparison shows parts of, by budget."""
         tables = {source: self.tables / source / f"{name}.csv" for source in sorted(self.sources(name))}
-        return {source: _digest(table) for source, table in tables.items() if table.exists()}
+        return {source: _digest(_with_plain_ends(table)) for source, table in tables.items() if table.exists()}
 
     def files(self, name: str) -> dict[str, Path]:
         """Return the files of a figure (renderings, table behind it), comparison or film by suffix.
@@ -267,6 +267,11 @@ class Plan:
         """Return the versions of what demonstrations are made with."""
         return numerics.demos_versions(self.project.suite(task), source)
 
+    def demo_files(self, task: str, source: DemoSource) -> list[Path]:
+        """Return the files that demonstrations are copied from: one's own, or none."""
+        path = self.project.demos(task, source).path
+        return [] if path is None else [path]
+
     def demonstrator(self, task: str, source: str) -> str | None:
         """Return the hash of a demonstrator that comes with the code; scripted ones and downloads have none.
 
@@ -275,7 +280,7 @@ class Plan:
         path = _DEMONSTRATORS / f"{task}.safetensors"
         if (self.project.suite(task), source) != ("gym", "generated") or not path.exists():
             return None
-        return _digest(path)
+        return _digest(path.read_bytes())
 
     def expert(self, task: str) -> ExpertJob:
         """Return the training of a demonstrator."""
@@ -312,5 +317,10 @@ class Plan:
                         yield Run(row.task, column.method, column.separation_of_runs, column.m, seed)
 
 
-def _digest(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _with_plain_ends(text: Path) -> bytes:
+    """Return a text file's content with the line ends that it was published with, whatever a checkout made of them."""
+    return text.read_bytes().replace(b"\r\n", b"\n")

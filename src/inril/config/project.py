@@ -190,7 +190,10 @@ class Project:
         source = source or self.demo_source(task)
         require(f"demonstrations of {task}", source, self._sources(task))
         chosen = Layer(self.config_dir / "config.yaml", {"source": source, **self._threads})
-        layers = [*self._about(task, "task"), *self._layers(task, "demos"), chosen]
+        of_demos = self._demo_layers(task)
+        if source != "file":  # what others make does not depend on whether a file of one's own is named
+            of_demos = [_without(layer, "path") for layer in of_demos]
+        layers = [*self._about(task, "task"), *of_demos, chosen]
         return validate(DemosConfig, layers, home=self._read("tasks", task))
 
     def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
@@ -235,6 +238,7 @@ class Project:
                 rl_only = self.finetune(task, method, "none", "inf", seed=0)
                 self.finetune(task, method, separations(rl_only.algo, rl_only.il)[-1], 2, seed=0)
             self.axes(task)
+        self._check_demo_files()
         self._check_figures()
         self._check_comparisons()
         self._check_films()
@@ -245,6 +249,13 @@ class Project:
         layers = [self._read("methods", root), *(self._part(file, "finetune", root) for file in self._files_of(task))]
         names = [layer.values["policy_name"] for layer in layers if "policy_name" in layer.values]
         return str(names[-1])  # a root names one
+
+    def _check_demo_files(self) -> None:
+        for task in self.root.demo_files:
+            require("demo_files", task, self.tasks)
+        if self.root.demo_source == "file" and all("file" not in self._sources(task) for task in self.tasks):
+            expected = "a file: demo_files, or demos.path of a task or budget"
+            raise InputError(self.config_dir / "config.yaml", field="demo_source", expected=expected, got="none")
 
     def _check_figures(self) -> None:
         for name, figure in self.root.figures.items():
@@ -319,7 +330,14 @@ class Project:
         return {"torch_threads": self.root.torch_threads}
 
     def _sources(self, task: str) -> tuple[DemoSource, ...]:
-        return SOURCES.get(self.suite(task), get_args(DemoSource))
+        named = any(layer.values.get("path") for layer in self._demo_layers(task))
+        return (*SOURCES.get(self.suite(task), get_args(DemoSource)), *(("file",) if named else ()))
+
+    def _demo_layers(self, task: str) -> list[Layer]:
+        """Return the layers of a task's demonstrations, and over them the file of one's own that config.yaml names."""
+        files = self.root.demo_files
+        chosen = {"path": files[task]} if task in files else {}
+        return [*self._layers(task, "demos"), Layer(self.config_dir / "config.yaml", chosen)]
 
     def _files_of(self, task: str) -> list[Layer]:
         """Return the files of a task's suite and of the task."""
@@ -392,6 +410,10 @@ class Project:
 
 def _only(layer: Layer, *keys: str) -> Layer:
     return layer._replace(values={key: value for key, value in layer.values.items() if key in keys})
+
+
+def _without(layer: Layer, key: str) -> Layer:
+    return layer._replace(values={name: value for name, value in layer.values.items() if name != key})
 
 
 def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Collection[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt
@@ -23,7 +24,11 @@ class RootConfig(Model):
     budget: str = Field(DEFAULT_BUDGET, description="file in config/budgets, without .yaml: how much is computed")
     demo_source: DemoSource = Field(
         "generated",
-        description="generated: by shipped demonstrators; the others are downloads, for the tasks that they have",
+        description="generated: by shipped demonstrators; d4rl, robomimic: downloads, for the tasks that they have; "
+        "file: your own, of the tasks that name one",
+    )
+    demo_files: dict[str, Path] = Field(
+        {}, description="demonstrations of your own by task, over `demos.path` of the task or budget"
     )
     seeds: tuple[NonNegativeInt, ...] | None = Field(
         None, description="each has a pre-trained policy of its own; null takes the budget's"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -74,7 +75,7 @@ class DemosConfig(Model):
     """Demonstrations of one task."""
 
     task: TaskSpec = Field(description="that is demonstrated")
-    source: DemoSource = Field(description="who made them: shipped demonstrators, or the data set to download")
+    source: DemoSource = Field(description="who made them: shipped demonstrators, the data set to download, or you")
     n_steps: PositiveInt | None = later(
         None, description="generated, gym: environment steps to roll out, whole episodes"
     )
@@ -84,6 +85,9 @@ class DemosConfig(Model):
     url: str | None = Field(None, description="downloads: address; null takes the one that d4rl or robomimic names")
     sha256: str | None = Field(
         None, description="downloads: checksum; null records the first download's, checked from then on"
+    )
+    path: Path | None = later(
+        None, description="file: HDF5 in robomimic's layout; relative to the folder that results/ is in"
     )
     max_episodes: PositiveInt | None = Field(None, description="keep only so many episodes, the first ones")
     n_demos: PositiveInt | None = later(None, description="scripted experts: successful episodes to keep")
@@ -99,7 +103,9 @@ class DemosConfig(Model):
     def _check(self) -> DemosConfig:
         if self.task.suite == "gym" and self.n_steps is None:
             raise ValueError("n_steps, the number of steps to roll out")
-        if self.source not in SOURCES[self.task.suite]:
+        if self.source == "file" and self.path is None:
+            raise ValueError("path, the file of your own")
+        if self.source not in (*SOURCES[self.task.suite], "file"):
             raise ValueError(f"a source of {self.task.suite} tasks: {' or '.join(SOURCES[self.task.suite])}")
         scripted = {"n_demos": self.n_demos, "level": self.level, "max_demo_steps": self.max_demo_steps}
         missing = [name for name, value in scripted.items() if value is None]

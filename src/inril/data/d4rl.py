@@ -11,8 +11,8 @@ import numpy as np
 from inril.config.base import TaskSpec
 from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, mean_return, write_demos
-from inril.data.download import fetch
-from inril.data.hdf5 import Array, open_hdf5, read_array
+from inril.data.download import ANEW, fetch
+from inril.data.hdf5 import Array, check_hdf5, open_hdf5, read_array
 from inril.errors import InputError
 
 _STATE_PARTS = ("infos/qpos", "infos/qvel")
@@ -32,7 +32,7 @@ def download_d4rl(cfg: DemosConfig, out: Path) -> None:
     recording = out.parent / (PurePosixPath(urlparse(url).path).name or "d4rl.hdf5")
     if recording == out:
         recording = out.with_name(f"downloaded_{out.name}")
-    fetch(url, recording, cfg.sha256)
+    fetch(url, recording, cfg.sha256, check_hdf5)
     episodes = read_d4rl(recording, cfg.task, cfg.max_episodes)
     write_demos(out, cfg.task, episodes, {"source": "d4rl", "url": url, "mean_return": mean_return(episodes)})
 
@@ -53,7 +53,7 @@ def read_d4rl(path: Path, task: TaskSpec, max_episodes: int | None = None) -> li
 
     Source: DPPO, script/dataset/.
     """
-    with open_hdf5(path) as file:
+    with open_hdf5(path, ANEW) as file:
         action = read_array(file, path, "actions", (None, task.action_dim))
         obs = read_array(file, path, "observations", (len(action), task.obs_dim))
         reward, terminal, timeout = (

@@ -28,17 +28,20 @@ import inril
 from inril.config.base import TaskSpec
 from inril.config.numerics import VERSIONS
 from inril.config.runs import HoldoutConfig
-from inril.data.env_args import env_args, env_name
+from inril.data.env_args import check_task, env_args
 from inril.data.hdf5 import Array, check_finite, check_shape, open_hdf5, read_array
-from inril.data.layout import check_total, dataset_shapes, demo_names, read_demo, read_env_args
+from inril.data.layout import check_total, dataset_shapes, demo_names, read_demo, read_env_name
 from inril.data.split import holdout_size, split_episodes
-from inril.errors import InputError
+from inril.errors import InputError, WrongContent
 from inril.files import write_atomically
 from inril.types import FloatArray, IntArray
 
+CONTENT_HASH = "content_sha256"  # attribute of a whole file: of all arrays, whatever their compression
+
 Float32Array = npt.NDArray[np.float32]
 
-_REMAKE = "Delete the file and make the demonstrations again"
+_REMAKE = "Move it away and make the demonstrations again"
+_COMPLETE = "`inril check-demos` says what a file of your own lacks, and completes a copy"
 
 
 class Episode(NamedTuple):
@@ -126,7 +129,7 @@ def write_demos(
         file.attrs.update(provenance)
         file.attrs["generator_version"] = VERSIONS["demos"]
         file.attrs["inril_version"] = inril.__version__
-        file.attrs["content_sha256"] = digest.hexdigest()
+        file.attrs[CONTENT_HASH] = digest.hexdigest()
     write_atomically(path, buffer.getbuffer())
 
 
@@ -139,23 +142,25 @@ def read_demos(path: Path, task: TaskSpec) -> Demos:
 
     Raises:
         InputError: naming the file, the HDF5 group, what was expected and what was found.
+        WrongContent: it is damaged, or its arrays are not those that its hash was taken of.
     """
     digest = hashlib.sha256()
     obs, action = [], []
     obs_parts = [f"obs/{key}" for key in task.obs_layout]
     with open_hdf5(path, hint=_REMAKE) as file:
-        _check_task(file, path, task)
-        for name in demo_names(file, path, _REMAKE):
-            arrays = read_demo(file, path, name, task, _REMAKE)
+        hint = _REMAKE if "inril_version" in file.attrs else _COMPLETE
+        check_task(path, task, read_env_name(file, path, hint))
+        for name in demo_names(file, path, hint):
+            arrays = read_demo(file, path, name, task, hint)
             _update_hash(digest, arrays)
             obs.append(np.concatenate([arrays[part] for part in obs_parts], axis=1, dtype=np.float32))
             action.append(arrays["actions"].astype(np.float32, copy=False))
         ends = np.cumsum([len(part) for part in obs], dtype=np.int64)
-        check_total(file, path, int(ends[-1]), _REMAKE)
-        recorded = file.attrs.get("content_sha256", "nothing there")
+        check_total(file, path, int(ends[-1]), hint)
+        recorded = file.attrs.get(CONTENT_HASH, "nothing there")
     if recorded != digest.hexdigest():
         expected = f"the hash of the arrays, {digest.hexdigest()}"
-        raise InputError(path, field="content_sha256", expected=expected, got=str(recorded), hint=_REMAKE)
+        raise WrongContent(path, field=CONTENT_HASH, expected=expected, got=str(recorded), hint=hint)
     return Demos(np.concatenate(obs), np.concatenate(action), ends, path)
 
 
@@ -232,11 +237,3 @@ def _write_masks(file: h5py.File, n_episodes: int, masks: Mapping[str, Sequence[
     mask = file.create_group("mask")  # made in passing, it would record the time: the same content is the same file
     for part, ids in (*parts.items(), *masks.items()):
         mask[part] = np.array([f"demo_{i}" for i in ids], dtype="S")
-
-
-def _check_task(file: h5py.File, path: Path, task: TaskSpec) -> None:
-    found = read_env_args(file, path, _REMAKE)
-    name = found.get("env_name") if isinstance(found, dict) else None
-    if name != env_name(task):
-        got = "no task" if name is None else f"task {name!r}"
-        raise InputError(path, field="data@env_args", expected=f"task {env_name(task)!r}", got=got)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
 
-from inril.data.hdf5 import one_line
-from inril.errors import InputError
-from inril.files import write_atomically, write_error
+from inril.errors import InputError, WrongContent
+from inril.files import one_line, write_atomically, write_error
 from inril.progress import progress
+
+ANEW = "Move it, and the .sha256 beside it, away to download it anew"  # what readers of a download say of it
 
 _BLOCK = 1 << 16  # bytes; what a cut connection loses at most
 _PARTIAL_CONTENT = 206
@@ -21,36 +23,45 @@ _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
 
 def fetch(
-    url: str, path: Path, sha256: str | None = None, retries: int = 5, timeout_s: float = 30.0, backoff_s: float = 1.0
+    url: str,
+    path: Path,
+    sha256: str | None = None,
+    check: Callable[[Path], None] = lambda path: None,
+    retries: int = 5,
+    timeout_s: float = 30.0,
+    backoff_s: float = 1.0,
 ) -> None:
     """Download a file unless it is there, and verify it either way.
 
-    Until it is whole and verified it is called `<path>.part`; an interrupted download continues from there.
+    Until it is whole and verified it is called `<path>.part`; an interrupted download continues from there. A file that
+    was there and is not what it should be is moved to `<path>.rejected`, since it may be somebody's own.
 
     Args:
         url: http or https address.
-        path: where the file goes.
+        path: where the file goes, also when it is downloaded by hand.
         sha256: its checksum in hexadecimal; None takes that in `<path>.sha256`, which the first download records.
+        check: raises WrongContent for another kind of file, of which nothing is recorded.
         retries: attempts after the first one.
         timeout_s: longest silence of the server in [s].
         backoff_s: pause before the first retry in [s]; it doubles every time.
 
     Raises:
-        InputError: the address is wrong, the server stays unreachable, the disk is full or the checksum differs.
+        InputError: the address is wrong, the server stays unreachable, the disk is full, the file is of another kind or
+            its checksum differs.
     """
-    record = path.with_name(f"{path.name}.sha256")
-    part = path.with_name(f"{path.name}.part")
+    record, part = _beside(path, "sha256"), _beside(path, "part")
     try:
-        expected = sha256.lower() if sha256 is not None else _recorded(record)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _download(url, part, retries, timeout_s, backoff_s)
+            _download(url, path, retries, timeout_s, backoff_s)
         candidate = path if path.exists() else part
-        digest = _sha256(candidate)
         _validator_of(part).unlink(missing_ok=True)
+        _check_kind(url, path, candidate, check)
+        expected = sha256.lower() if sha256 is not None else _recorded(record)
+        digest = _sha256(candidate)
         if expected is not None and digest != expected:
-            candidate.unlink()
-            raise _mismatch(url, expected, digest, record if sha256 is None else None)
+            fate = _reject(candidate)
+            raise _mismatch(url, expected, digest, fate, record if sha256 is None else None)
         if expected is None:
             write_atomically(record, f"{digest}  {path.name}\n".encode())
         if candidate is part:
@@ -59,8 +70,36 @@ def fetch(
         raise write_error(path, error) from None
 
 
+def _check_kind(url: str, path: Path, candidate: Path, check: Callable[[Path], None]) -> None:
+    try:
+        check(candidate)
+    except WrongContent as wrong:
+        record = _beside(path, "sha256")
+        if _recorded(record) == _sha256(candidate):  # by a version that took whatever came
+            record.unlink()
+        fate = _reject(candidate)
+        raise InputError(url, expected=wrong.expected, got=wrong.got, hint=f"{fate}. {_by_hand(path)}") from None
+
+
+def _reject(candidate: Path) -> str:
+    """Take a file out of the way: what was just fetched is removed, what was there keeps its bytes."""
+    if candidate.suffix == ".part":
+        candidate.unlink()
+        return "Nothing was stored"
+    rejected = candidate.replace(_beside(candidate, "rejected"))
+    return f"It was moved to {rejected}"
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}.{suffix}")
+
+
+def _by_hand(path: Path) -> str:
+    return f"Run again, or download it by hand to {path}"
+
+
 def _recorded(record: Path) -> str | None:
-    words = record.read_text().split() if record.exists() else []
+    words = record.read_text(encoding="utf-8", errors="replace").split() if record.exists() else []
     return words[0] if words else None
 
 
@@ -69,8 +108,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _mismatch(url: str, expected: str, got: str, record: Path | None) -> InputError:
-    hint = "The file was removed; run again to fetch it anew"
+def _mismatch(url: str, expected: str, got: str, fate: str, record: Path | None) -> InputError:
+    hint = f"{fate}; run again to fetch it anew"
     if record is not None:
         hint += f", and delete {record} if its publisher has replaced it"
     return InputError(url, field="checksum", expected=f"SHA-256 {expected}", got=got, hint=hint)
@@ -78,17 +117,17 @@ def _mismatch(url: str, expected: str, got: str, record: Path | None) -> InputEr
 
 def _validator_of(part: Path) -> Path:
     """Return the file that remembers which version of the resource `part` is the beginning of."""
-    return part.with_name(f"{part.name}.etag")
+    return _beside(part, "etag")
 
 
-def _download(url: str, part: Path, retries: int, timeout_s: float, backoff_s: float) -> None:
-    """Complete `part`, in as many attempts as it takes."""
-    reason = ""
+def _download(url: str, path: Path, retries: int, timeout_s: float, backoff_s: float) -> None:
+    """Complete the part of `path`, in as many attempts as it takes."""
+    part, reason = _beside(path, "part"), ""
     for attempt in range(retries + 1):
         if attempt:
             time.sleep(backoff_s * 2 ** (attempt - 1))
         try:
-            _attempt(url, part, timeout_s)
+            _attempt(url, path, timeout_s)
             return
         except requests.RequestException as error:
             reason = one_line(error)
@@ -99,18 +138,19 @@ def _download(url: str, part: Path, retries: int, timeout_s: float, backoff_s: f
         url,
         expected="a complete download",
         got=f"after {retries + 1} attempts: {reason}",
-        hint=f"Run again: it continues after the {size} bytes in {part}",
+        hint=f"Run again: it continues after the {size} bytes in {part}; or download it by hand to {path}",
     )
 
 
-def _attempt(url: str, part: Path, timeout_s: float) -> None:
-    """Fetch what `part` still lacks, or everything where the server cannot continue."""
+def _attempt(url: str, path: Path, timeout_s: float) -> None:
+    """Fetch what the part of `path` still lacks, or everything where the server cannot continue."""
+    part = _beside(path, "part")
     offset = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}  # compressed bytes could not be continued
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if _validator_of(part).exists():
-            headers["If-Range"] = _validator_of(part).read_text()
+            headers["If-Range"] = _validator_of(part).read_text(encoding="latin-1")
     with requests.get(url, headers=headers, stream=True, timeout=timeout_s) as response:
         content_range = response.headers.get("Content-Range", "")
         if response.status_code == _RANGE_NOT_SATISFIABLE and content_range == f"bytes */{offset}":
@@ -121,17 +161,18 @@ def _attempt(url: str, part: Path, timeout_s: float) -> None:
         if response.status_code in (_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE):
             part.unlink()
             raise requests.RequestException(f"the server cannot continue after {offset} bytes")
-        _check_status(url, response)
+        _check_status(url, path, response)
         part.unlink(missing_ok=True)
         _remember_version(response, part)
         _append(response, part, 0)
 
 
-def _check_status(url: str, response: requests.Response) -> None:
+def _check_status(url: str, path: Path, response: requests.Response) -> None:
+    got = f"HTTP status {response.status_code} {response.reason}"
     if response.status_code in _TRANSIENT:
-        raise requests.RequestException(f"HTTP status {response.status_code} {response.reason}")
+        raise requests.RequestException(got)
     if not response.ok:
-        raise InputError(url, expected="a file", got=f"HTTP status {response.status_code} {response.reason}")
+        raise InputError(url, expected="a file", got=got, hint=_by_hand(path))
 
 
 def _remember_version(response: requests.Response, part: Path) -> None:
@@ -141,7 +182,7 @@ def _remember_version(response: requests.Response, part: Path) -> None:
     if validator is None:
         _validator_of(part).unlink(missing_ok=True)
     else:
-        _validator_of(part).write_text(validator)
+        _validator_of(part).write_text(validator, encoding="latin-1")  # as requests read it
 
 
 def _append(response: requests.Response, part: Path, offset: int) -> None:

@@ -7,6 +7,7 @@ robosuite simulated.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import inril
@@ -38,6 +39,19 @@ def robomimic_task(task: TaskSpec) -> RobomimicTask:
 def env_name(task: TaskSpec) -> str:
     """Return the name by which a file knows its task: robosuite's for a Robomimic task, else the task's id."""
     return robomimic_task(task).env_name if task.suite == "robomimic" else task.id
+
+
+def check_task(path: Path, task: TaskSpec, name: str | None) -> None:
+    """Raise InputError unless a file that says that it is of an environment of some name is of a task."""
+    if name is None or not is_called(task, name):
+        got = "no task" if name is None else f"task {name!r}"
+        raise InputError(path, field="data@env_args", expected=f"task {env_name(task)!r}", got=got)
+
+
+def is_called(task: TaskSpec, name: str) -> bool:
+    """Tell whether a name is a task's, as files, gymnasium ("Hopper-v4") or D4RL ("hopper-medium-v2") write it."""
+    known = env_name(task)
+    return name == known or (task.suite == "gym" and name.partition("-")[0].lower() == known)
 
 
 def env_args(task: TaskSpec) -> dict[str, Any]:

@@ -1,51 +1,89 @@
-"""Reading HDF5 files that may be missing, damaged or foreign: every fault is one clear error."""
+"""Reading HDF5 files that may be missing, refused, damaged or foreign: every fault is one clear error."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from inril.errors import InputError
+from inril.errors import InputError, WrongContent
+from inril.files import one_line, read_error
 
 Array = npt.NDArray[Any]
+
+_HEAD = 64  # bytes that tell a web page from other files
+_OPEN_FOR_WRITE = "already open for write"  # HDF5's words; no code of their own tells this from damage
 
 
 @contextmanager
 def open_hdf5(path: Path, hint: str = "") -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading.
+    """Open an HDF5 file for reading, without locking it: others may have it open, on a file system without locks too.
 
     Args:
         path: the file.
-        hint: what to do where it is missing or unusable.
+        hint: what to do where what it holds is unusable.
 
     Raises:
-        InputError: the file is missing, unreadable, not HDF5, truncated or damaged, now or while it is read.
+        InputError: the file is missing, or the system refuses to read it, now or later.
+        WrongContent: it is not HDF5, truncated, damaged or still being written, now or while it is read.
     """
     try:
-        with path.open("rb") as raw:
-            is_empty = not raw.read(1)
-    except FileNotFoundError:
-        raise InputError(path, expected="an HDF5 file", got="nothing there", hint=hint) from None
-    except OSError as error:
-        raise InputError(path, expected="a readable file", got=one_line(error), hint=hint) from None
-    if not h5py.is_hdf5(path):
-        got = "an empty file" if is_empty else "another kind of file"
-        raise InputError(path, expected="an HDF5 file", got=got, hint=hint)
-    try:
-        with h5py.File(path, "r") as file:
+        _check_signature(path, hint)
+        with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, RuntimeError) as error:
-        got = f"a truncated or damaged one ({one_line(error)})"
-        raise InputError(path, expected="a whole HDF5 file", got=got, hint=hint) from None
+    except FileNotFoundError:
+        raise InputError(path, expected="an HDF5 file", got="nothing there") from None
+    except InputError:
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) and not _is_of_h5py(error):
+            raise
+        raise _refused_or_damaged(path, error, hint) from None
     finally:
         _return_free_memory()
+
+
+def _check_signature(path: Path, hint: str) -> None:
+    with path.open("rb") as raw:
+        head = raw.read(_HEAD).lstrip()
+    if not h5py.is_hdf5(path):
+        raise WrongContent(path, expected="an HDF5 file", got=_other_kind(head), hint=hint)
+
+
+def _other_kind(head: bytes) -> str:
+    if not head:
+        return "an empty file"
+    return "a web page" if head[:1] == b"<" else "another kind of file"
+
+
+def _refused_or_damaged(path: Path, error: Exception, hint: str) -> InputError:
+    if _is_refusal(error):
+        return read_error(path, error)
+    got = "a truncated or damaged one"
+    if _OPEN_FOR_WRITE in str(error):
+        got = "one that is being written, or was never closed"
+        hint = "Close it there; if its writer died, copy it and run `h5clear -s` on the copy"
+    return WrongContent(path, expected="a whole HDF5 file", got=f"{got} ({one_line(error)})", hint=hint)
+
+
+def _is_of_h5py(error: Exception) -> bool:
+    """Tell whether an error was raised inside h5py, which has one of almost any type for a damaged file."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__", "").startswith("h5py.") for frame in frames)
+
+
+def check_hdf5(path: Path) -> None:
+    """Raise an error, as `open_hdf5` does, unless a file opens as HDF5."""
+    with open_hdf5(path):
+        pass
 
 
 def read_array(file: h5py.File, path: Path, field: str, shape: tuple[int | None, ...]) -> Array:
@@ -58,7 +96,7 @@ def read_array(file: h5py.File, path: Path, field: str, shape: tuple[int | None,
         shape: expected size of each dimension; None allows any.
 
     Raises:
-        InputError: the dataset is missing, a group, not numeric, of another shape, damaged, or not finite.
+        InputError: the dataset is missing, a group, not numeric, of another shape, damaged, refused, or not finite.
     """
     node = file.get(field)
     if not isinstance(node, h5py.Dataset):
@@ -70,9 +108,16 @@ def read_array(file: h5py.File, path: Path, field: str, shape: tuple[int | None,
     try:
         array = np.asarray(node[()])
     except OSError as error:
-        raise InputError(path, field=field, expected="undamaged data", got=one_line(error)) from None
+        if _is_refusal(error):
+            raise read_error(path, error) from None
+        raise WrongContent(path, field=field, expected="undamaged data", got=one_line(error)) from None
     check_finite(array, path, field)
     return array
+
+
+def _is_refusal(error: Exception) -> TypeGuard[OSError]:
+    """Tell whether the system refused to read; a damaged file gives no error of the system's, or a senseless offset."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 def check_shape(got: tuple[int, ...], expected: tuple[int | None, ...], path: Path, field: str) -> None:
@@ -100,9 +145,3 @@ def _return_free_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's text on one line."""
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(str(text).split())

@@ -7,7 +7,6 @@ Whatever else a file says about its task, robots or controller is refused: the n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import urlparse
@@ -18,16 +17,13 @@ import numpy as np
 from inril.config.base import TaskSpec
 from inril.config.runs import DemosConfig
 from inril.data.demo_file import Episode, mean_return, write_demos
-from inril.data.download import fetch
+from inril.data.download import ANEW, fetch
 from inril.data.env_args import LAYOUT_VERSION, robomimic_task
-from inril.data.hdf5 import Array, open_hdf5
-from inril.data.layout import check_total, demo_names, read_demo, read_env_args
+from inril.data.hdf5 import Array, check_hdf5, open_hdf5
+from inril.data.layout import check_total, demo_names, read_demo, read_env_args, read_masks
 from inril.data.object_obs import object_as_in_1_4
 from inril.data.robomimic_env import robosuite_version
 from inril.errors import InputError
-
-_RENAMED = {"train": "robomimic_train", "valid": "robomimic_valid"}  # the project holds out its own part
-_ANEW = "Delete it, and the .sha256 beside it, to download it anew"
 
 
 class RobomimicDemos(NamedTuple):
@@ -55,14 +51,14 @@ def download_robomimic(cfg: DemosConfig, out: Path) -> None:
         InputError: the download fails, its checksum differs, or the file is not what `read_robomimic` knows.
     """
     url = cfg.url if cfg.url is not None else _default_url(cfg.task.id, cfg.quality)
-    recording = _recording(url, out)
-    fetch(url, recording, cfg.sha256)
-    episodes, masks, version = read_robomimic(recording, cfg.task, cfg.max_episodes)
+    path = recording(url, out)
+    fetch(url, path, cfg.sha256, check_hdf5)
+    episodes, masks, version = read_robomimic(path, cfg.task, cfg.max_episodes, ANEW)
     origin = {"source": "robomimic", "url": url, "robosuite_version": version}
     write_demos(out, cfg.task, episodes, {**origin, "mean_return": mean_return(episodes)}, masks)
 
 
-def read_robomimic(path: Path, task: TaskSpec, max_episodes: int | None = None) -> RobomimicDemos:
+def read_robomimic(path: Path, task: TaskSpec, max_episodes: int | None = None, hint: str = "") -> RobomimicDemos:
     """Read a low-dimensional file of robomimic's, for robosuite 1.4.1 or 1.5.
 
     Rewards and dones are taken as they are. No episode counts as terminated: the simulation goes on after a success,
@@ -72,23 +68,24 @@ def read_robomimic(path: Path, task: TaskSpec, max_episodes: int | None = None) 
         path: the HDF5 file.
         task: the Robomimic task that it must be of.
         max_episodes: keep only the first ones; None keeps all.
+        hint: what to do where what it holds is unusable.
 
     Raises:
         InputError: naming the file, the group, what was expected and what was found.
 
     Source: robomimic 0.3.0, scripts/dataset_states_to_obs.py; DPPO, script/dataset/process_robomimic_dataset.py.
     """
-    with open_hdf5(path, hint=_ANEW) as file:
-        version = robosuite_version(path, task, read_env_args(file, path, _ANEW))
-        names = demo_names(file, path, _ANEW)
-        episodes = [_read_episode(file, path, name, task, version) for name in names]
-        check_total(file, path, sum(len(episode.action) for episode in episodes), _ANEW)
-        masks = _read_masks(file, names[:max_episodes])
+    with open_hdf5(path, hint) as file:
+        version = robosuite_version(path, task, read_env_args(file, path, hint))
+        names = demo_names(file, path, hint)
+        episodes = [_read_episode(file, path, name, task, version, hint) for name in names]
+        check_total(file, path, sum(len(episode.action) for episode in episodes), hint)
+        masks = read_masks(file, names[:max_episodes])
     return RobomimicDemos(episodes[:max_episodes], masks, version)
 
 
-def _read_episode(file: h5py.File, path: Path, name: str, task: TaskSpec, version: str) -> Episode:
-    arrays = read_demo(file, path, name, task, _ANEW)
+def _read_episode(file: h5py.File, path: Path, name: str, task: TaskSpec, version: str, hint: str) -> Episode:
+    arrays = read_demo(file, path, name, task, hint)
     group = f"data/{name}"
     _check_actions(path, f"{group}/actions", arrays["actions"])
     obs = {key: arrays[f"obs/{key}"] for key in task.obs_layout}
@@ -110,19 +107,7 @@ def _check_actions(path: Path, field: str, action: Array) -> None:
         raise InputError(path, field=field, expected="numbers in [-1, 1]", got=f"{action[index]} at index {index}")
 
 
-def _read_masks(file: h5py.File, names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the filter keys that name any of the demonstrations."""
-    index = {name.encode(): i for i, name in enumerate(names)}
-    masks: dict[str, list[int]] = {}
-    for key, node in file.get("mask", {}).items():
-        if isinstance(node, h5py.Dataset) and node.dtype.kind in "SO":
-            members = sorted(index[name] for name in np.unique(node[()]) if name in index)
-            if members:
-                masks[_RENAMED.get(key, key)] = members
-    return masks
-
-
-def _recording(url: str, out: Path) -> Path:
+def recording(url: str, out: Path) -> Path:
     """Return where a download goes. Files of all tasks and qualities share few names, so the address is part of it."""
     name = PurePosixPath(PurePosixPath(urlparse(url).path).name or "robomimic.hdf5")
     return out.with_name(f"{name.stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{name.suffix}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inril.envs.rendering  # noqa: F401 (imports MuJoCo, which must not happen elsewhere before)
 from inril.envs.base import BatchedEnv
 from inril.envs.gymnasium_api import register_gymnasium
 from inril.envs.registry import TASKS, make, make_env

@@ -7,79 +7,23 @@ is observed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
-from typing import Protocol
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from inril.envs.base import Suite
+from inril.envs.copies import physics, set_physics
 from inril.envs.kernel import log_mujoco_warnings
+from inril.envs.threads import Threads
 from inril.errors import InputError
 from inril.seeding import stream
 from inril.types import BoolArray, ChunkStep, FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 
-_INTEGRATION_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _COUNTERS = ("elapsed_steps", "episode_index", "n_diverged")
-
-
-class Suite(Protocol):
-    """E simulators of one task, without the bookkeeping of episodes.
-
-    Attributes:
-        task_id: as in config and messages.
-        obs_dim: observation dimensions, Do.
-        action_dim: action dimensions, Da.
-        max_episode_steps: the task's own time limit.
-        model: the MuJoCo model of all simulators.
-        data: one per environment; emptied by `close`.
-    """
-
-    task_id: str
-    obs_dim: int
-    action_dim: int
-    max_episode_steps: int
-    model: mujoco.MjModel
-    data: list[mujoco.MjData]
-
-    def advance(
-        self, part: slice, action_chunk: FloatArray, elapsed_steps: IntArray, max_episode_steps: int, step: ChunkStep
-    ) -> None:
-        """Execute one chunk in a slice of environments; called on any thread, with slices that do not overlap.
-
-        Args:
-            part: environments.
-            action_chunk: (E, Ta, Da) of all environments.
-            elapsed_steps: (E,) counted up.
-            max_episode_steps: an episode is truncated when it has elapsed so many.
-            step: fields of all environments to write to, zero before; `final_obs` holds the previous observation, and
-                keeps the last finite one where a simulation diverges.
-        """
-        ...
-
-    def start(self, env_indices: IntArray, rngs: Sequence[np.random.Generator], obs: FloatArray) -> None:
-        """Start episodes in env_indices (N,), each drawn from its generator, and write their rows of obs (E, Do)."""
-        ...
-
-    def memory(self) -> dict[str, FloatArray]:
-        """Return what later results depend on beyond MuJoCo's state, by name, each (E, ...)."""
-        ...
-
-    def resume(self, memory: dict[str, FloatArray], obs: FloatArray) -> None:
-        """Continue after MuJoCo's state has been set: take over a memory and write obs (E, Do)."""
-        ...
-
-    def image(self, env_index: int) -> npt.NDArray[np.uint8]:
-        """Return an image (height, width, 3) of one environment."""
-        ...
-
-    def close(self) -> None:
-        """Free simulator data and rendering contexts; closing twice is harmless."""
-        ...
 
 
 class BatchedSimulator:
@@ -103,7 +47,7 @@ class BatchedSimulator:
         self.max_episode_steps = suite.max_episode_steps if max_episode_steps is None else max_episode_steps
         bounds = np.linspace(0, self.n_envs, min(threads, self.n_envs) + 1).astype(int)
         self._slices = [slice(first, end) for first, end in pairwise(bounds.tolist())]
-        self._pool = ThreadPoolExecutor(len(self._slices)) if len(self._slices) > 1 else None
+        self._threads = Threads(len(self._slices))
         self._seed: int | None = None  # None: no episode has been started
         self._obs: FloatArray = np.zeros((self.n_envs, self.obs_dim))
         self._elapsed_steps: IntArray = np.zeros(self.n_envs, dtype=np.int64)
@@ -139,26 +83,16 @@ class BatchedSimulator:
             success=np.zeros(n_envs, dtype=np.bool_),
             diverged=np.zeros(n_envs, dtype=np.bool_),
         )
-        if self._pool is None:
-            self._advance_slice(self._slices[0], action_chunk, running, step)
-        else:
-            futures = [
-                self._pool.submit(self._advance_slice, part, action_chunk, running, step) for part in self._slices
-            ]
-            for future in futures:
-                future.result()
+        advance = partial(self._advance_slice, action_chunk=action_chunk, running=running, step=step)
+        self._threads.call(advance, self._slices)
         self._log_diverged(step.diverged)
         return step._replace(obs=self._obs.copy())
 
     def get_state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return physics (with solver warm start), the suite's memory, counters and seed."""
         self._require_started()
-        model = self.suite.model
-        physics = np.empty((self.n_envs, mujoco.mj_stateSize(model, _INTEGRATION_STATE)))
-        for data, row in zip(self.suite.data, physics, strict=True):
-            mujoco.mj_getState(model, data, row, _INTEGRATION_STATE)
         return {
-            "physics": physics,
+            "physics": physics(self.suite),
             **{name: array.copy() for name, array in self.suite.memory().items()},
             "elapsed_steps": self._elapsed_steps.copy(),
             "episode_index": self._episode_index.copy(),
@@ -169,8 +103,8 @@ class BatchedSimulator:
     def set_state(self, state: dict[str, npt.NDArray[np.generic]]) -> FloatArray:
         """Continue exactly where `get_state` was called; see `BatchedEnv.set_state`."""
         self._require_open()
-        model, per_env = self.suite.model, (self.n_envs,)
-        physics = self._state_array(state, "physics", (*per_env, mujoco.mj_stateSize(model, _INTEGRATION_STATE)))
+        per_env = (self.n_envs,)
+        rows = self._state_array(state, "physics", physics(self.suite).shape)
         memory = {
             name: self._state_array(state, name, array.shape).astype(np.float64)
             for name, array in self.suite.memory().items()
@@ -178,9 +112,7 @@ class BatchedSimulator:
         counters = [self._state_array(state, name, per_env) for name in _COUNTERS]
         self._seed = int(self._state_array(state, "seed", (1,))[0])
         self._elapsed_steps[:], self._episode_index[:], self._n_diverged[:] = counters
-        for data, row in zip(self.suite.data, physics, strict=True):
-            mujoco.mj_resetData(model, data)  # clears the warning counters, which are not part of the state
-            mujoco.mj_setState(model, data, row, _INTEGRATION_STATE)
+        set_physics(self.suite, rows)
         self.suite.resume(memory, self._obs)
         return self._obs.copy()
 
@@ -191,9 +123,7 @@ class BatchedSimulator:
 
     def close(self) -> None:
         """Free threads, simulator data and rendering context; closing twice is harmless."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        self._threads.end()
         self._seed = None
         self.suite.close()
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from inril.envs.rendering import load_opengl
+from inril.errors import InputError
 from inril.types import FloatArray
 
 _SIZE_PX = 480
@@ -19,9 +23,13 @@ class Camera:
         model: what is seen.
         name: of the camera.
         options: what is shown; MuJoCo's own choice if None.
+
+    Raises:
+        InputError: nothing can be rendered on this machine.
     """
 
     def __init__(self, model: mujoco.MjModel, name: str, options: mujoco.MjvOption | None = None) -> None:
+        load_opengl()
         self._renderer = mujoco.Renderer(model, height=_SIZE_PX, width=_SIZE_PX)
         self._name, self._options = name, options
 
@@ -34,6 +42,15 @@ class Camera:
     def close(self) -> None:
         """Free the rendering context."""
         self._renderer.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: an OpenGL context cannot be.
+
+        Raises:
+            InputError: always.
+        """
+        expected = "a copy or pickle of the environment, which makes a camera of its own when it renders"
+        raise InputError("camera", expected=expected, got="one of its camera")
 
 
 class StateCamera:

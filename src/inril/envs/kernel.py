@@ -12,15 +12,13 @@ observes, rewards and terminates on is its own.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import llvmlite.binding
 import mujoco
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
@@ -28,28 +26,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
+from inril.jit import compiled
 from inril.types import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
-
-CompiledFunction = TypeVar("CompiledFunction", bound=Callable[..., Any])
 
 _LIBRARY = next(
     path for path in Path(mujoco.__file__).parent.iterdir() if path.name.startswith(("libmujoco", "mujoco.dll"))
 )
 llvmlite.binding.load_library_permanently(str(_LIBRARY))
-
-
-def _source_digest() -> str:
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-
-
-# Numba recompiles a function when its own file changes, but not when a compiled function that it calls from another
-# file does. One cache per state of these sources cannot serve such stale code.
-_numba_config: Any = numba.config
-_cache_parent = Path(_numba_config.CACHE_DIR or Path(__file__).parent / "__pycache__")
-_numba_config.CACHE_DIR = str(_cache_parent / f"numba-{_source_digest()}")
 
 
 def mujoco_function(name: str, *argument_types: Any) -> Any:
@@ -84,11 +69,6 @@ Simulator = Any
 _MAX_VALUE = 1e10
 # Counters of BADQPOS, BADQVEL and BADQACC: int32, consecutive, each followed by the `lastinfo` of the next warning.
 _N_BAD_STATE_WARNINGS = 3
-
-
-def compiled(function: CompiledFunction) -> CompiledFunction:
-    """Compile for the machine, without the GIL, cached on disk; floating-point order stays as written."""
-    return cast(CompiledFunction, numba.njit(nogil=True, cache=True)(function))
 
 
 def simulator_table(models: Sequence[mujoco.MjModel], data: Sequence[mujoco.MjData]) -> npt.NDArray[np.void]:

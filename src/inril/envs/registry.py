@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from inril.config.base import TaskSpec
-from inril.envs.base import BatchedEnv
-from inril.envs.batched import BatchedSimulator, Suite
+from inril.envs.base import BatchedEnv, Suite
+from inril.envs.batched import BatchedSimulator
 from inril.envs.furniture.suite import FurnitureSuite
 from inril.envs.furniture.tasks import FURNITURE_TASKS
 from inril.envs.gym.rules import GYM_TASKS
@@ -35,6 +36,22 @@ TASKS: dict[str, MakeEnvs] = {
 _STOCK: dict[str, MakeEnvs] = {
     task_id: partial(_batched, partial(StockRobomimic, task)) for task_id, task in ROBOMIMIC_TASKS.items()
 }
+_DESCRIPTIONS: dict[str, Any] = {**GYM_TASKS, **ROBOMIMIC_TASKS, **FURNITURE_TASKS}
+
+
+def _description(task_id: str) -> Any:
+    return _DESCRIPTIONS[task_id]
+
+
+def _reduced(description: Any) -> Any:
+    """Return how a task's description is copied and pickled: as itself, for what is built of it is kept by identity."""
+    task_id = description.task_id
+    is_listed = _DESCRIPTIONS.get(task_id) is description
+    return (_description, (task_id,)) if is_listed else object.__reduce_ex__(description, 2)
+
+
+for _kind in {type(description) for description in _DESCRIPTIONS.values()}:
+    copyreg.pickle(_kind, _reduced)
 
 
 def make(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +52,10 @@ class ChainSampler:
     ) -> Tensor:
         """Draw noise, truncated at +-clip, and return the chunks (E, Tp, Da) at the ends of the chains."""
         return self(obs, chain_noise(self.schedule, (len(obs), *chunk_shape), generator, clip)).x[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but the recordings, which replay this sampler's weights: copies record their own."""
+        return {**self.__dict__, "_recordings": {}}
 
     def _record(self, obs: Tensor, noise: Tensor) -> _Recording:
         obs, noise = obs.clone(), noise.clone()

@@ -11,6 +11,7 @@ Source: Misra 2019, "Mish: A Self Regularized Non-Monotonic Activation Function"
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numba
@@ -21,6 +22,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
+
+from inril.jit import compiled
 
 _LARGEST = np.float32(20.0)  # from here on n / (n + 2) is 1, in float64 too
 _SMALLEST = np.float32(-80.0)  # below it exp(x) leaves float32's normal numbers, and mish(x) is 0 anyway
@@ -60,7 +63,7 @@ def _exp(x: Any) -> Any:
     return p * _float_of_bits((np.int32(k) + _EXPONENT_BIAS) << _MANTISSA_BITS)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@partial(compiled, error_model="numpy")
 def _forward(x: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
     for i in range(x.size):
         e = _exp(max(min(x[i], _LARGEST), _SMALLEST))
@@ -68,7 +71,7 @@ def _forward(x: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
         out[i] = x[i] * (n / (n + _TWO))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@partial(compiled, error_model="numpy")
 def _backward(x: npt.NDArray[np.float32], grad: npt.NDArray[np.float32]) -> None:
     for i in range(x.size):
         e = _exp(max(min(x[i], _LARGEST), _SMALLEST))

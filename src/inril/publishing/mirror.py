@@ -76,7 +76,7 @@ def mirror() -> Iterator[Published]:
     """
     for path in sorted(MIRROR.rglob(f"*{PROVENANCE}")):
         try:
-            provenance = json.loads(path.read_text())
+            provenance = json.loads(path.read_text(encoding="utf-8"))
             output, record = Path(provenance["output"]), provenance["record"]
             belongs_here = output.parts[:1] == ("results",) and ".." not in output.parts
             if belongs_here:
@@ -150,7 +150,7 @@ def _content(item: Published, others: Mapping[Path, Published]) -> bytes | None:
 
 def _read(output: Path) -> Record | None:
     try:
-        record = json.loads(_record_path(_RECORDS, output).read_text())
+        record = json.loads(_record_path(_RECORDS, output).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:

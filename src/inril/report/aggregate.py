@@ -10,7 +10,7 @@ import pandas as pd
 from inril.config.base import COMPUTE
 from inril.config.shown import PanelRuns, TableSpec
 from inril.errors import InputError
-from inril.files import write_atomically
+from inril.files import read_error, write_atomically
 
 RUN = ("task", "method", "separation", "m", "seed")
 RUN_COLUMNS = (*RUN, "itr", "env_steps", "split", "metric", "value")
@@ -156,6 +156,8 @@ def read_csv(
         )
     except FileNotFoundError:
         raise InputError(path, expected="a CSV file", got="nothing there") from None
+    except OSError as error:
+        raise read_error(path, error) from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise InputError(path, expected="a CSV file", got=" ".join(str(error).split())) from None
     missing = [column for column in columns if column not in frame.columns]

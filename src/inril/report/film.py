@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import mujoco
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,6 +27,7 @@ from inril.config.base import Execution, Metric
 from inril.config.shown import FilmSpec, Outcomes
 from inril.device import resolve
 from inril.envs.gymnasium_api import control_rate_hz
+from inril.envs.rendering import load_opengl
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.policies.acting import PolicyActor
@@ -94,7 +94,7 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
     for path, suffixes in ((out, (".pdf", ".png")), (gif, (".gif",))):
         if path is not None and path.suffix not in suffixes:
             raise InputError(path, expected=f"a file name ending in {' or '.join(suffixes)}", got=repr(path.suffix))
-    _check_rendering()
+    load_opengl()  # before hours of episodes that nobody could see
     trained, policy_spec = load_policy(policy)
     actor, task = PolicyActor(trained.to(resolve(execution.device))), policy_spec.task
     hz = control_rate_hz(task.id)
@@ -139,17 +139,6 @@ def choose(
             durations.seconds.append(episode.n_steps / hz)
     seen = [ended for ended in wanted if first[ended]] or list(first)
     return [episode for ended in seen for episode in first[ended]], durations
-
-
-def _check_rendering() -> None:
-    try:
-        mujoco.GLContext(_SIZE_PX, _SIZE_PX).free()
-    except Exception as error:  # each backend fails in its own way
-        raise InputError(
-            "rendering",
-            expected="a display, or a backend without one: MUJOCO_GL=egl (GPU) or osmesa (CPU)",
-            got=f"{type(error).__name__}: {error}",
-        ) from None
 
 
 def _clip(outcome: str, recorded: Round, episode: RecordedEpisode, n_frames: int, hz: int) -> Clip:

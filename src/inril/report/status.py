@@ -191,7 +191,7 @@ def _read(path: Path) -> list[_Fact]:
         InputError: a whole line does not hold what it should.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
@@ -212,7 +212,7 @@ def _read(path: Path) -> list[_Fact]:
 def _failure(log: Path) -> str:
     """Return the error that a log ends with; empty if there is none."""
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
     last = lines[-1] if lines else ""

@@ -28,6 +28,10 @@ def make_demos(cfg: DemosConfig, out: Path, sim_threads: int = 1) -> None:
         from inril.data.robomimic import download_robomimic
 
         download_robomimic(cfg, out)
+    elif cfg.source == "file":
+        from inril.data.own_demos import copy_demos
+
+        copy_demos(cfg, out)
     elif cfg.task.suite in SCRIPTED:
         from inril.data.scripted.collect import generate_scripted
 

@@ -17,9 +17,9 @@ from inril.config.base import TaskSpec
 from inril.config.policy import GaussianConfig
 from inril.config.runs import ExpertConfig
 from inril.envs import make_env
-from inril.envs.kernel import compiled
 from inril.errors import InputError
 from inril.evaluate import evaluate
+from inril.jit import compiled
 from inril.policies.acting import FunctionActor
 from inril.policies.gaussian import GaussianPolicy
 from inril.policies.mlp import MLP

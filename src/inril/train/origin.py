@@ -50,7 +50,7 @@ def comments(origins: Sequence[Origin]) -> str:
 def read_origins(config: Path) -> list[Origin]:
     """Return what a run's config.yaml tells; nothing if it is missing, or older than these lines."""
     try:
-        lines = config.read_text().splitlines()
+        lines = config.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     found = [line.removeprefix(_MARK).partition("; ") for line in lines if line.startswith(_MARK)]
@@ -61,7 +61,7 @@ def read_origins(config: Path) -> list[Origin]:
 def _cpu() -> str:
     facts: dict[str, str] = {}
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             facts.setdefault(name.strip(), value.strip())
     except OSError:  # no Linux

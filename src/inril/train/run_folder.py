@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from inril.config.base import Model, OnMismatch
-from inril.errors import InputError
+from inril.errors import InputError, WrongContent
 from inril.files import write_atomically, write_error
 from inril.tensor_file import pack, read_tensors, unpack, write_tensors
 from inril.train.origin import Origin, comments
@@ -129,13 +129,13 @@ class RunFolder:
 
     def _load(self) -> dict[str, Any] | None:
         """Return the newest whole state, None for a new run."""
-        failures = []
+        failures: list[WrongContent] = []
         for path in (self._current, self._previous):
             if not path.exists():
                 continue
             try:
                 file = read_tensors(path, "checkpoint")
-            except InputError as error:
+            except WrongContent as error:  # a refused read stops the run: the file may be whole
                 log.warning("%s; trying the one before it", error)
                 failures.append(error)
                 continue

@@ -74,7 +74,7 @@ class RunLock:
         """Make the next number, or refuse."""
         draft = self._files / f".{uuid.uuid4().hex}"
         draft.mkdir()
-        (draft / "who.json").write_text(json.dumps(_identity()))
+        (draft / "who.json").write_text(json.dumps(_identity()), encoding="utf-8")
         try:
             while True:
                 last = _newest(self._files)
@@ -162,7 +162,7 @@ def _newest(files: Path) -> Path | None:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         holder = json.loads(text) if text else None
     except (FileNotFoundError, ValueError):
         holder = {}
@@ -191,7 +191,7 @@ def _identity() -> dict[str, Any]:
 def _machine() -> str:
     """Return where process ids mean the same: one boot of one machine, and one container on it."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:  # no Linux: processes cannot be looked up, so each counts as elsewhere
         return f"{socket.gethostname()} {os.getpid()}"
@@ -206,7 +206,7 @@ def _start_of(pid: int) -> str | None:
     """Return when a process started, which tells it from a later one of the same id; None if it is dead."""
     try:
         # The name, in brackets, may hold anything; state and start time are fields 3 and 22.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]
@@ -226,5 +226,5 @@ def _beats(file: Path) -> bool:
 
 
 def _time(file: Path) -> float:
-    with file.open() as opened:  # opening asks the server, where a mere stat may answer from memory
+    with file.open("rb") as opened:  # opening asks the server, where a mere stat may answer from memory
         return os.fstat(opened.fileno()).st_mtime

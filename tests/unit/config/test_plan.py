@@ -106,6 +106,24 @@ def test_what_has_nothing_to_show_is_not_drawn(tmp_path: Path, monkeypatch: pyte
         shown.all_metrics("gym")
 
 
+def test_line_ends_are_no_part_of_a_published_tables_hash(tmp_path: Path) -> None:
+    table = tmp_path / "workstation" / "fig8.csv"
+    table.parent.mkdir()
+    hashes = []
+    for content in (b"task,value\nhopper,1\n", b"task,value\r\nhopper,1\r\n", b"task,value\nhopper,2\n"):
+        table.write_bytes(content)
+        hashes.append(plan("laptop", tables=tmp_path).published("fig8")["workstation"])
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_demonstrations_wait_for_a_file_of_ones_own_alone() -> None:
+    own = plan("laptop", demo_source="file", demo_files={"lift": "my/lift.hdf5"})
+    assert own.demo_files("lift", "file") == [Path("my/lift.hdf5")]
+    assert own.demo_files("lift", "generated") == own.demo_files("hopper", "d4rl") == []
+    lift, hopper = (own.demos(Run(task, "dppo", "none", "inf", 0)) for task in ("lift", "hopper"))
+    assert (lift.name, hopper.name) == ("file.hdf5", "generated.hdf5")
+
+
 def test_runs_begin_with_the_policy_of_their_seed() -> None:
     laptop = plan("laptop")
     run = Run("hopper", "ppo_gaussian", "none", "inf", 4)

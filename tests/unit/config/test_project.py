@@ -1,6 +1,9 @@
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -191,6 +194,48 @@ def test_a_source_without_the_task_is_refused() -> None:
         DemosConfig(task=project().demos("lift").task, source="d4rl")
 
 
+def test_a_file_of_ones_own_is_named_by_a_layer_or_on_the_command_line(config_dir: Path) -> None:
+    generated = project().demos("hopper").digest()
+    change(config_dir / "budgets" / "laptop.yaml", {"tasks": {"hopper": {"demos": {"path": "of/the/budget"}}}})
+    settings = project(config_dir, demo_source="file")
+    assert settings.demos("hopper").path == Path("of/the/budget")
+    assert settings.demos("hopper", "generated").digest() == generated  # the file is no part of other sources
+    assert settings.demos("lift").source == "generated"
+    chosen = project(config_dir, demo_source="file", demo_files={"hopper": "said/here"})
+    assert chosen.demos("hopper").path == Path("said/here")
+    chosen.check()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"demo_source": "file"}, "config.yaml: demo_source: expected a file: demo_files, or demos.path of a task or "),
+        ({"demo_files": {"hoper": "x"}}, "demo_files: expected one of can, halfcheetah, hopper, "),
+        ({"demo_files": {"hopper": 3}}, "demo_files.hopper: expected"),
+    ],
+)
+def test_files_of_ones_own_are_checked(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        project(**changed).check()
+
+
+def test_settings_are_utf_8_whatever_the_locale(config_dir: Path) -> None:
+    task = config_dir / "tasks" / "hopper.yaml"
+    task.write_text(task.read_text().replace("title: Hopper", "title: Hüpfer ½"), encoding="utf-8")
+    show = (
+        "import pathlib, sys; from inril.config.layers import read_yaml; "
+        "print(ascii(read_yaml(pathlib.Path(sys.argv[1]))['task']['title']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", show, str(task)],
+        env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(CONFIG.parent / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == ascii("Hüpfer ½")
+
+
 def test_axes_come_from_the_budget_unless_chosen() -> None:
     smoke = project(budget="smoke")
     assert smoke.axes("hopper") == Axes(seeds=(0,), m_values=(2, "inf"))
@@ -253,7 +298,7 @@ def test_smoke_runs_the_code_paths_of_every_other_budget() -> None:
     [
         ({"bugdet": "laptop"}, "bugdet: expected a known key, got an unknown key"),
         ({"budget": "huge"}, "budget: expected one of laptop, long, paper, reference, smoke, workstation, got 'huge'"),
-        ({"demo_source": "web"}, "demo_source: expected 'generated', 'd4rl' or 'robomimic', got 'web'"),
+        ({"demo_source": "web"}, "demo_source: expected 'generated', 'd4rl', 'robomimic' or 'file', got 'web'"),
         ({"m_values": [0]}, "m_values.0: expected greater than 0, got 0"),
         ({"m_values": [5, -2]}, "m_values.1: expected greater than 0, got -2"),
         ({"m_values": ["many"]}, "m_values.0: expected a valid integer"),

@@ -48,6 +48,11 @@ def recording(tmp_path: Path, arrays: Arrays) -> Path:
     return save(tmp_path / "recording.hdf5", arrays)
 
 
+@pytest.fixture
+def recording_bytes(tmp_path_factory: pytest.TempPathFactory, arrays: Arrays) -> bytes:
+    return save(tmp_path_factory.mktemp("elsewhere") / "recording.hdf5", arrays).read_bytes()
+
+
 def save(path: Path, arrays: Arrays) -> Path:
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():
@@ -114,10 +119,45 @@ def test_wrong_checksum_writes_nothing(tmp_path: Path, recording: Path, task: Ta
     assert list(out.parent.iterdir()) == []
 
 
-def test_web_page_instead_of_a_recording(tmp_path: Path, task: TaskSpec, server: FileServer) -> None:
+def test_web_page_instead_of_a_recording(
+    tmp_path: Path, recording_bytes: bytes, task: TaskSpec, server: FileServer
+) -> None:
     server.content = b"<html>moved</html>"
-    with pytest.raises(InputError, match=r"hopper_medium-v2\.hdf5: expected an HDF5 file, got another kind of file"):
+    with pytest.raises(InputError, match=r"medium-v2\.hdf5: expected an HDF5 file, got a web page\. Nothing was"):
         make_demos(config(task, server), tmp_path / "d4rl.hdf5")
+    assert list(tmp_path.iterdir()) == []
+    server.content = recording_bytes
+    make_demos(config(task, server), tmp_path / "d4rl.hdf5")
+    assert len(read_demos(tmp_path / "d4rl.hdf5", task).episode_ends) == 3
+
+
+def test_web_page_that_was_recorded_as_the_truth_is_fetched_anew(
+    tmp_path: Path, recording_bytes: bytes, task: TaskSpec, server: FileServer
+) -> None:
+    page, stored = b"<html>log in</html>", tmp_path / "hopper_medium-v2.hdf5"
+    stored.write_bytes(page)
+    stored.with_name(f"{stored.name}.sha256").write_text(hashlib.sha256(page).hexdigest())
+    server.content = recording_bytes
+    with pytest.raises(InputError, match=r"got a web page\. It was moved to \S+\.hdf5\.rejected\. Run again"):
+        make_demos(config(task, server), tmp_path / "d4rl.hdf5")
+    make_demos(config(task, server), tmp_path / "d4rl.hdf5")
+    assert len(read_demos(tmp_path / "d4rl.hdf5", task).episode_ends) == 3
+
+
+def test_download_by_hand_is_taken_from_where_the_documentation_says(
+    tmp_path: Path, recording_bytes: bytes, task: TaskSpec, server: FileServer
+) -> None:
+    (tmp_path / "hopper_medium-v2.hdf5").write_bytes(recording_bytes)
+    make_demos(config(task, server), tmp_path / "d4rl.hdf5")
+    assert len(read_demos(tmp_path / "d4rl.hdf5", task).episode_ends) == 3
+    assert server.ranges == []
+
+
+@pytest.mark.parametrize("task_id", ["hopper", "walker2d", "halfcheetah"])
+def test_documentation_names_the_file_of_a_download_by_hand(task_id: str) -> None:
+    url = inril.data.thirdparty.d4rl_url(task_id)
+    page = (Path(__file__).parents[3] / "docs" / "demonstrations.md").read_text(encoding="utf-8")
+    assert f"| {task_id} |  | <{url}> | `{task_id}_medium-v2.hdf5` |" in page
 
 
 def with_nan(array: np.ndarray) -> np.ndarray:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -219,10 +222,36 @@ def test_folder_instead_of_file(tmp_path: Path, task: TaskSpec) -> None:
     assert "FILE: expected a readable file, got Is a directory" in message(tmp_path, task)
 
 
+def test_file_that_is_open_elsewhere_is_read(demo_path: Path, task: TaskSpec) -> None:
+    with demo_path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as h5py locks what it writes
+        assert len(read_demos(demo_path, task).episode_ends) == 7
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EACCES, errno.EIO, errno.ESTALE])
+def test_refused_read_is_no_damage(demo_path: Path, task: TaskSpec, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    complaint = message(demo_path, task)
+    assert complaint.startswith(f"FILE: expected a readable file, got {os.strerror(code)}. ")
+    assert "damaged" not in complaint
+    assert "ove it away" not in complaint
+
+
+def test_file_that_was_never_closed(demo_path: Path, task: TaskSpec) -> None:
+    write = "import h5py, os, sys; f = h5py.File(sys.argv[1], 'r+', libver='latest'); f.flush(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", write, str(demo_path)], check=True)
+    complaint = message(demo_path, task)
+    assert "got one that is being written, or was never closed (" in complaint
+    assert complaint.endswith("Close it there; if its writer died, copy it and run `h5clear -s` on the copy")
+
+
 def test_file_of_another_kind(tmp_path: Path, task: TaskSpec) -> None:
     path = tmp_path / "demos.hdf5"
     path.write_text("obs,action\n")
-    assert "FILE: expected an HDF5 file, got another kind of file. Delete the file" in message(path, task)
+    assert "FILE: expected an HDF5 file, got another kind of file. Move it away" in message(path, task)
     path.write_bytes(b"")
     assert "FILE: expected an HDF5 file, got an empty file" in message(path, task)
 
@@ -370,13 +399,13 @@ def test_changed_content(demo_path: Path, task: TaskSpec) -> None:
         file["data/demo_3/actions"][1, 1] += 0.001
     complaint = message(demo_path, task)
     assert complaint.startswith("FILE: content_sha256: expected the hash of the arrays, ")
-    assert f", got {recorded}. Delete the file" in complaint
+    assert f", got {recorded}. Move it away and make" in complaint
 
 
 def test_missing_hash(demo_path: Path, task: TaskSpec) -> None:
     with h5py.File(demo_path, "r+") as file:
         del file.attrs["content_sha256"]
-    assert ", got nothing there. Delete the file" in message(demo_path, task)
+    assert ", got nothing there. Move it away and make" in message(demo_path, task)
 
 
 # Writing

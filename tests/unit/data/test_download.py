@@ -13,7 +13,7 @@ from file_server import FileServer
 
 import inril.data.download
 from inril.data.download import fetch
-from inril.errors import InputError
+from inril.errors import InputError, WrongContent
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -134,7 +134,8 @@ def test_missing_file_is_not_retried(server: FileServer, path: Path, status: int
     server.statuses = [status, status]
     with pytest.raises(InputError) as caught:
         get(server, path)
-    assert str(caught.value) == f"{server.url}: expected a file, got HTTP status {status} {reason}"
+    complaint = f"expected a file, got HTTP status {status} {reason}. Run again, or download it by hand to {path}"
+    assert str(caught.value) == f"{server.url}: {complaint}"
     assert len(server.ranges) == 1
     assert others(path) == []
 
@@ -182,6 +183,33 @@ def test_first_download_records_its_checksum(server: FileServer, path: Path) -> 
     with pytest.raises(InputError, match=rf"expected SHA-256 {SHA256}, got .* delete \S+file\.hdf5\.sha256 if its"):
         get(server, path)
     assert not path.exists()
+
+
+def is_right(path: Path) -> None:
+    if not path.read_bytes().startswith(CONTENT[:8]):
+        raise WrongContent(path, expected="the file", got="another kind of file")
+
+
+def test_wrong_file_leaves_nothing_and_the_record_of_the_right_one(server: FileServer, path: Path) -> None:
+    get(server, path, check=is_right)
+    path.unlink()
+    server.content = b"<html>log in</html>"
+    with pytest.raises(InputError, match=r"^http\S+: expected the file, got another kind of file\. Nothing was stored"):
+        get(server, path, check=is_right)
+    assert others(path) == ["file.hdf5.sha256"]
+    server.content = CONTENT
+    get(server, path, check=is_right)
+    assert path.read_bytes() == CONTENT
+
+
+def test_file_put_there_by_hand_is_never_deleted(server: FileServer, path: Path) -> None:
+    path.parent.mkdir()
+    for check, sha256 in ((is_right, None), (lambda path: None, SHA256)):
+        path.write_bytes(b"somebody's own")
+        with pytest.raises(InputError, match=r"It was moved to \S+\.rejected"):
+            get(server, path, sha256, check=check)
+        assert path.with_name("file.hdf5.rejected").read_bytes() == b"somebody's own"
+        assert others(path) == ["file.hdf5.rejected"]
 
 
 def test_unwritable_folder(server: FileServer, path: Path) -> None:

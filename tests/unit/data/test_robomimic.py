@@ -18,7 +18,7 @@ from inril.config.layers import read_yaml
 from inril.config.project import Project
 from inril.config.runs import DemosConfig
 from inril.data.demo_file import demo_returns, read_demos, read_provenance
-from inril.data.robomimic import read_robomimic
+from inril.data.robomimic import read_robomimic, recording
 from inril.errors import InputError
 from inril.train.demonstrate import make_demos
 
@@ -240,10 +240,28 @@ def test_old_demonstrations_survive_an_unusable_download(tmp_path: Path, server:
     server.content = server.content[: len(server.content) // 2]  # cut short before it was published
     with pytest.raises(InputError) as caught:
         make_demos(config("lift", url=f"{site}/other.hdf5"), out)
-    downloaded = next(out.parent.glob("other-*.hdf5"))
-    assert str(caught.value).startswith(f"{downloaded}: expected a whole HDF5 file, got a truncated or damaged one (")
-    assert str(caught.value).endswith("Delete it, and the .sha256 beside it, to download it anew")
+    expected = f"{site}/other.hdf5: expected a whole HDF5 file, got a truncated or damaged one ("
+    assert str(caught.value).startswith(expected)
+    assert not list(out.parent.glob("other-*"))
     assert out.read_bytes() == before
+
+
+def test_hint_of_a_download_that_reads_badly(tmp_path: Path, server: FileServer, site: str) -> None:
+    path = published(tmp_path, "lift")
+    with h5py.File(path, "r+") as file:
+        del file["data/demo_5"]
+    server.content = path.read_bytes()
+    with pytest.raises(InputError, match=r"data@total: .*Move it, and the \.sha256 beside it, away to download"):
+        make_demos(config("lift", url=f"{site}/low_dim.hdf5"), tmp_path / "robomimic.hdf5")
+
+
+@pytest.mark.parametrize("quality", ["mh", "ph"])
+@pytest.mark.parametrize("task_id", TASKS)
+def test_documentation_names_the_file_of_a_download_by_hand(tmp_path: Path, task_id: str, quality: str) -> None:
+    url = inril.data.thirdparty.robomimic_url(task_id, quality)
+    name = recording(url, tmp_path / "robomimic.hdf5").name
+    page = (CONFIG.parent / "docs" / "demonstrations.md").read_text(encoding="utf-8")
+    assert f"| {task_id} | `{quality}` | <{url}> | `{name}` |" in page
 
 
 # Bad input
@@ -254,7 +272,7 @@ def message(path: Path, task_id: str) -> str:
         read_robomimic(path, TASKS[task_id])
     text = str(caught.value)
     assert "\n" not in text
-    return text.replace(str(path), "FILE").removesuffix(". Delete it, and the .sha256 beside it, to download it anew")
+    return text.replace(str(path), "FILE")
 
 
 def change_env_args(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

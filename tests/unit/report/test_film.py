@@ -127,22 +127,35 @@ def test_unknown_formats_are_refused(policy: Path, tmp_path: Path) -> None:
         film.run(SPEC, policy, tmp_path / "film.pdf", tmp_path / "film.mp4")
 
 
+def inril(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own: MuJoCo has one OpenGL backend per process."""
+    whole = [sys.executable, "-m", "inril", *command]
+    return subprocess.run(whole, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("named", ["osmesa", "nonsense"])
+def test_evaluation_needs_no_opengl(policy: Path, named: str) -> None:
+    child = inril("evaluate", "--episodes", "2", "--policy", str(policy), MUJOCO_GL=named)
+    assert child.returncode == 0, child.stderr
+
+
+def test_one_line_where_nothing_can_be_rendered(policy: Path, tmp_path: Path) -> None:
+    command = ["film", "--config", SPEC.model_dump_json(), "--policy", str(policy), "--out", str(tmp_path / "film.pdf")]
+    child = inril(*command, MUJOCO_GL="nonsense")
+    assert child.returncode == 1
+    [line] = child.stderr.splitlines()
+    assert "rendering: MUJOCO_GL: expected an OpenGL that works here" in line
+
+
 @pytest.mark.slow
 def test_command_films_a_policy(policy: Path, tmp_path: Path) -> None:
-    # Processes of their own: MuJoCo chooses its OpenGL backend at import.
     made = []
     two_failures = SPEC.model_copy(update={"outcomes": "failures", "examples": 2})
     for name, spec in (("one", SPEC), ("two", SPEC), ("failures", two_failures)):
         files = [tmp_path / f"{name}.{suffix}" for suffix in ("pdf", "gif")]
         command = ["film", "--config", spec.model_dump_json(), "--policy", str(policy), "--out", str(files[0])]
-        child = subprocess.run(
-            [sys.executable, "-m", "inril", *command, "--gif", str(files[1])],
-            env={"MUJOCO_GL": "egl", **os.environ},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if "OpenGL" in child.stderr or "MUJOCO_GL" in child.stderr:
+        child = inril(*command, "--gif", str(files[1]))
+        if "rendering: MUJOCO_GL: " in child.stderr:
             pytest.skip(child.stderr.strip().splitlines()[-1])
         assert child.returncode == 0, child.stderr
         made.append([file.read_bytes() for file in files])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import textwrap
 from pathlib import Path
@@ -100,6 +102,23 @@ def test_damaged_newest_state_falls_back_to_the_one_before(tmp_path: Path, damag
         current(tmp_path).write_bytes(current(tmp_path).read_bytes()[: 300 if damage == "cut" else 0])
     with enter(tmp_path) as folder:
         assert folder.state["itr"] == 1
+
+
+def test_state_that_cannot_be_read_now_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path)
+    whole = current(tmp_path).read_bytes()
+    opened = Path.open
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path == current(tmp_path):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return opened(path, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        with pytest.raises(InputError, match=r"current\.safetensors: expected a readable file, got Stale"):
+            enter(tmp_path).__enter__()
+    assert current(tmp_path).read_bytes() == whole
 
 
 def test_damaged_state_never_takes_the_place_of_the_whole_one_before(

@@ -14,7 +14,8 @@ from numba import types
 
 from inril.envs.furniture.records import UNMOVED, FurnitureRules, Progress
 from inril.envs.furniture.shapes import Touch
-from inril.envs.kernel import Simulator, compiled, float_view, int_view, mujoco_function
+from inril.envs.kernel import Simulator, float_view, int_view, mujoco_function
+from inril.jit import compiled
 from inril.types import BoolArray
 
 # Actions that a part must have lain still for.

@@ -19,7 +19,8 @@ from inril.envs.furniture.records import FurnitureRules, Progress
 from inril.envs.furniture.rest import fit_rest, hold_sleepers, lay_to_rest, wake, wake_touched
 from inril.envs.furniture.screws import fit_screw, hold_free_carriers, is_assembled, turn_screws
 from inril.envs.furniture.task import ACTION, POSE_OBS, ROBOT_OBS
-from inril.envs.kernel import Simulator, compiled, float_view, has_diverged, mujoco_function, restart
+from inril.envs.kernel import Simulator, float_view, has_diverged, mujoco_function, restart
+from inril.jit import compiled
 from inril.types import BoolArray, FloatArray, IntArray
 
 TAG_X_M = 0.3015

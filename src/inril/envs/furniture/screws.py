@@ -11,7 +11,8 @@ from numba import types
 
 from inril.envs.furniture.records import FurnitureRules, Progress
 from inril.envs.furniture.rest import wake
-from inril.envs.kernel import Simulator, byte_view, compiled, float_view, int_view, mujoco_function
+from inril.envs.kernel import Simulator, byte_view, float_view, int_view, mujoco_function
+from inril.jit import compiled
 from inril.types import FloatArray
 
 PITCH_M = 0.0092  # of the thread, per turn

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from inril.envs.camera import Camera
+from inril.envs.copies import reduced
 from inril.envs.furniture.model import CAMERA, FENCE, TIMESTEP_S, furniture_model
 from inril.envs.furniture.panda import FINGERS, START_RAD
 from inril.envs.furniture.records import Progress
@@ -100,6 +102,10 @@ class FurnitureSuite:
             self._camera.close()
             self._camera = None
         self.data = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what copy and pickle make another suite of."""
+        return reduced(self, self.task)
 
 
 class _StartDrawer:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from inril.envs.kernel import Simulator, advance, compiled, float_view, has_diverged, restart
+from inril.envs.kernel import Simulator, advance, float_view, has_diverged, restart
+from inril.jit import compiled
 from inril.types import BoolArray, FloatArray, IntArray
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import mujoco
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inril.envs.camera import StateCamera
+from inril.envs.copies import reduced
 from inril.envs.gym.rules import LocomotionTask, observe_all, restart_episodes, step_chunk
 from inril.envs.kernel import simulator_table
 from inril.types import ChunkStep, FloatArray, IntArray
@@ -89,3 +91,7 @@ class GymLocomotion:
             self._camera.close()
             self._camera = None
         self.data = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what copy and pickle make another suite of."""
+        return reduced(self, self.task)

@@ -19,7 +19,8 @@ import mujoco
 import numpy as np
 from numba import types
 
-from inril.envs.kernel import Simulator, compiled, float_view, mujoco_function
+from inril.envs.kernel import Simulator, float_view, mujoco_function
+from inril.jit import compiled
 from inril.types import FloatArray, IntArray
 
 N_SUBSTEPS = 25

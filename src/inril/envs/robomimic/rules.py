@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from inril.envs.kernel import Simulator, compiled, float_view, has_contact, has_diverged, mujoco_function, restart
+from inril.envs.kernel import Simulator, float_view, has_contact, has_diverged, mujoco_function, restart
 from inril.envs.robomimic.osc import Arms, control_step, refresh, remember_posture
+from inril.jit import compiled
 from inril.types import BoolArray, FloatArray, IntArray
 
 _mju_mat_to_quat = mujoco_function("mju_mat2Quat", types.uintp, types.uintp)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inril.envs.camera import RobomimicCamera
+from inril.envs.copies import reduced
 from inril.envs.kernel import has_diverged, simulator_table
 from inril.envs.robomimic.build import make_robosuite
 from inril.envs.robomimic.osc import ARM_JOINTS, ARM_MEMORY
@@ -113,6 +114,10 @@ class StockRobomimic:
             self._camera.close()
             self._camera = None
         self.envs, self.data = [], []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what copy and pickle make another suite of."""
+        return reduced(self, self._task)
 
     def _observe(self, env: Any) -> FloatArray:
         """Return obs (Do,) of the present state in the order and signs of robosuite 1.4.1."""

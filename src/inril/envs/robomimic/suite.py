@@ -6,12 +6,14 @@ Trajectories equal robosuite's within rounding as long as nothing is touched (te
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from inril.envs.camera import RobomimicCamera
+from inril.envs.copies import reduced
 from inril.envs.kernel import simulator_table
 from inril.envs.robomimic.model import robomimic_model
 from inril.envs.robomimic.osc import ARM_MEMORY
@@ -85,3 +87,7 @@ class FastRobomimic:
             self._camera.close()
             self._camera = None
         self.data = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what copy and pickle make another suite of."""
+        return reduced(self, self.shared.task)

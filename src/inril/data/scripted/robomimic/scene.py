@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import mujoco
 import numpy as np
 
-from inril.envs.batched import Suite
+from inril.envs.base import Suite
 from inril.envs.kernel import log_mujoco_warnings
 from inril.envs.robomimic.osc import ARM_ACTION
 from inril.envs.robomimic.stock import StockRobomimic
