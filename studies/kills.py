@@ -71,19 +71,19 @@ class Workflow:
         self._log = folder / "log.txt"
         self._fault = folder / "fault"
         (folder / "faults").mkdir()
-        (folder / "faults" / "sitecustomize.py").write_text(_FAULTS)
+        (folder / "faults" / "sitecustomize.py").write_text(_FAULTS, encoding="utf-8")
 
     def run(self, *args: str) -> str:
         """Call Snakemake, wait for its end and return what it said."""
         process = self._start(*args)
         process.wait(_PATIENCE_S)
-        return self._log.read_text()
+        return self._log.read_text(encoding="utf-8")
 
     def disturb(self, how: str, after_s: float) -> bool:
         """Start, and disturb after some time; then wait until Snakemake has ended.
 
         Returns:
-            Whether it was still at work.
+            Whether anything was disturbed: it was still at work, and a fault that was asked for came.
         """
         process = self._start(_TARGET)
         with suppress(subprocess.TimeoutExpired):
@@ -91,8 +91,9 @@ class Workflow:
             return False
         self._do(how, process.pid)
         process.wait(_PATIENCE_S)
+        is_waiting = self._fault.exists()
         self._fault.unlink(missing_ok=True)
-        return True
+        return not is_waiting
 
     def resume(self) -> None:
         """Do what errors say until Snakemake finds nothing to be done.
@@ -134,7 +135,7 @@ class Workflow:
         sign = signal.SIGKILL if how.endswith("killed") else signal.SIGTERM
         jobs = _jobs_of(pid)
         if how == "full disk" or how == "refused rename":
-            self._fault.write_text(str(_FULL_DISK if how == "full disk" else _REFUSED))
+            self._fault.write_text(str(_FULL_DISK if how == "full disk" else _REFUSED), encoding="utf-8")
         elif how.startswith("everything"):
             os.killpg(pid, sign)
         elif how.startswith("Snakemake") or not jobs:
@@ -176,7 +177,7 @@ def disturbed(folder: Path, n: int, typical_s: float, chance: random.Random) -> 
     for _ in range(n):
         how = chance.choice(DISTURBANCES)
         if not workflow.disturb(how, chance.uniform(0, typical_s / 4)):
-            said = (folder / "log.txt").read_text()
+            said = (folder / "log.txt").read_text(encoding="utf-8")
             if "Nothing to be done" in said:
                 break
             workflow.obey(said)

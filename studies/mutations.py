@@ -118,7 +118,7 @@ def _command(*args: str, results: str = "") -> Callable[[], object]:
     def use() -> object:
         with open(_LOG, "w") as log, patch("sys.stderr", log):
             status = cli.main(args)
-        said = Path(_LOG).read_text()
+        said = Path(_LOG).read_text(encoding="utf-8")
         if status:
             lines = [line for line in said.splitlines() if line.startswith("error: ")]
             if len(lines) != 1:
@@ -201,7 +201,7 @@ def make_inputs(folder: Path) -> None:
     shutil.move(folder / "pretrained" / "policy.safetensors", folder)
     shutil.move(folder / "pretrained" / "metrics.csv", folder / "pretrained.csv")
     shutil.rmtree(folder / "pretrained")
-    (folder / "finetune.json").write_text(_finetune_config().model_dump_json())
+    (folder / "finetune.json").write_text(_finetune_config().model_dump_json(), encoding="utf-8")
     inputs = (_finetune_config(), folder / "hopper.hdf5", folder / "policy.safetensors")
     finetune.run(*inputs, folder / "whole")
     with patch.object(finetune.Finetuning, "_publish", side_effect=InterruptedError), suppress(InterruptedError):
@@ -212,7 +212,7 @@ def make_inputs(folder: Path) -> None:
         {"label": "a", "task": "hopper", "method": "ppo_gaussian", "separation": "surgery"},
         {"label": "b", "task": "transport", "method": "idql", "separation": "surgery", "source": "workstation"},
     ]
-    (folder / "table.json").write_text(json.dumps({"figure": "fig8", "panels": panels}))
+    (folder / "table.json").write_text(json.dumps({"figure": "fig8", "panels": panels}), encoding="utf-8")
     (folder / "published" / "workstation").mkdir(parents=True)
     shutil.copy(_ROOT / "published" / "tables" / "workstation" / "fig8.csv", folder / "published" / "workstation")
     shutil.copytree(_ROOT / "config", folder / "config")
@@ -239,7 +239,9 @@ def _write_recording(path: Path) -> None:
         file["rewards"] = np.concatenate([episode.reward for episode in episodes])
         ends = np.concatenate([np.arange(len(episode.reward)) == len(episode.reward) - 1 for episode in episodes])
         file["terminals"], file["timeouts"] = ends, np.zeros_like(ends)
-    path.with_name(f"{path.name}.sha256").write_text(f"{sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+    path.with_name(f"{path.name}.sha256").write_text(
+        f"{sha256(path.read_bytes()).hexdigest()}  {path.name}\n", encoding="utf-8"
+    )
 
 
 def _write_mirror(phase: Path, metrics: Path) -> None:
@@ -249,7 +251,7 @@ def _write_mirror(phase: Path, metrics: Path) -> None:
     shutil.copy(metrics, copy)
     record = {"log": ["log.txt"], "endtime": 1.0, "input": []}
     provenance = {"output": str(Path("results/smoke/finetune", run)), "record": record}
-    copy.with_name(f"{copy.name}.provenance.json").write_text(json.dumps(provenance))
+    copy.with_name(f"{copy.name}.provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
 
 
 # Changes
@@ -273,7 +275,7 @@ def _empty(path: Path, chance: random.Random) -> None:
 
 
 def _page(path: Path, chance: random.Random) -> None:
-    path.write_text("<!DOCTYPE html>\n<html><body>Please log in</body></html>\n")
+    path.write_text("<!DOCTYPE html>\n<html><body>Please log in</body></html>\n", encoding="utf-8")
 
 
 def _folder(path: Path, chance: random.Random) -> None:
@@ -298,9 +300,9 @@ def _retype(path: Path, chance: random.Random) -> None:
     with h5py.File(path, "a") as file:
         file.visit(names.append)
         name = chance.choice(names)
-        part = file[name][()] if isinstance(file[name], h5py.Dataset) else None
+        part = np.asarray(file[name][()]) if isinstance(file[name], h5py.Dataset) else np.empty(0)
         del file[name]
-        if chance.random() < 0.8 and part is not None:
+        if chance.random() < 0.8 and part.ndim:
             wrong: tuple[Any, ...] = (
                 b"text",
                 part.astype("S8"),
@@ -315,7 +317,7 @@ def _retype(path: Path, chance: random.Random) -> None:
 
 def _reset(path: Path, chance: random.Random) -> None:
     """Give a value of a YAML or JSON file another type or range, or take it away."""
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     holders = list(_holders(values))
     holder, key = chance.choice(holders)
     wrong: tuple[Any, ...] = (None, "text", -1, 0, 1e30, float("nan"), True, [], {}, [1, 2], {"a": 1}, "2024-01-01")
@@ -323,7 +325,7 @@ def _reset(path: Path, chance: random.Random) -> None:
         del holder[key]
     else:
         holder[key] = chance.choice(wrong)
-    path.write_text(json.dumps(values) if path.suffix == ".json" else yaml.safe_dump(values))
+    path.write_text(json.dumps(values) if path.suffix == ".json" else yaml.safe_dump(values), encoding="utf-8")
 
 
 def _holders(values: Any) -> Iterator[tuple[Any, Any]]:
@@ -336,7 +338,7 @@ def _holders(values: Any) -> Iterator[tuple[Any, Any]]:
 
 def _recell(path: Path, chance: random.Random) -> None:
     """Change a cell, a column or a row of a CSV file."""
-    rows = [line.split(",") for line in path.read_text().splitlines()]
+    rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
     row, column = chance.randrange(len(rows)), chance.randrange(len(rows[0]))
     how = chance.randrange(4)
     if how == 0:
@@ -347,7 +349,7 @@ def _recell(path: Path, chance: random.Random) -> None:
         rows.insert(row, rows[row])
     else:
         rows[row] = rows[row][:column]
-    path.write_text("".join(f"{','.join(cells)}\n" for cells in rows))
+    path.write_text("".join(f"{','.join(cells)}\n" for cells in rows), encoding="utf-8")
 
 
 _ANY = (_flip, _flip, _flip, _cut, _cut, _empty, _page, _folder, _absent, _swap)
