@@ -300,19 +300,11 @@ def _retype(path: Path, chance: random.Random) -> None:
     with h5py.File(path, "a") as file:
         file.visit(names.append)
         name = chance.choice(names)
-        part = np.asarray(file[name][()]) if isinstance(file[name], h5py.Dataset) else np.empty(0)
+        part = np.asarray(file[name][()]) if isinstance(file[name], h5py.Dataset) else np.empty(())
         del file[name]
         if chance.random() < 0.8 and part.ndim:
-            wrong: tuple[Any, ...] = (
-                b"text",
-                part.astype("S8"),
-                part[: len(part) // 2],
-                part * np.nan,
-                part.T,
-                part.astype(bool),
-                3,
-            )
-            file[name] = wrong[chance.randrange(len(wrong))]
+            wrong: list[Any] = [b"text", 3, part.astype("S8"), np.full(part.shape, np.nan), part != part[0], part[::2]]
+            file[name] = chance.choice(wrong)
 
 
 def _reset(path: Path, chance: random.Random) -> None:
