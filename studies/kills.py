@@ -121,7 +121,7 @@ class Workflow:
     def _start(self, *args: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(self.folder), *args]
         environment = os.environ | {"PYTHONPATH": str(self.folder / "faults"), "INRIL_FAULT": str(self._fault)}
-        with self._log.open("w") as log:
+        with self._log.open("w", encoding="utf-8") as log:
             return subprocess.Popen(
                 [*command, "--config", "budget=smoke"],
                 cwd=_ROOT,

@@ -116,7 +116,7 @@ def _command(*args: str, results: str = "") -> Callable[[], object]:
     """Return a use by the command line, whose results are files."""
 
     def use() -> object:
-        with open(_LOG, "w") as log, patch("sys.stderr", log):
+        with open(_LOG, "w", encoding="utf-8") as log, patch("sys.stderr", log):
             status = cli.main(args)
         said = Path(_LOG).read_text(encoding="utf-8")
         if status:
@@ -386,7 +386,7 @@ def used(subject: Subject, folder: Path) -> Outcome:
 
 
 def _use(subject: Subject, folder: Path, send: Any) -> None:
-    with open(os.devnull, "w") as nowhere, chdir(folder):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, chdir(folder):
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)
         try:

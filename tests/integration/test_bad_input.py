@@ -177,6 +177,8 @@ def test_unusable_file_of_settings(refuse: Refuse, inputs: tiny.Inputs, tmp_path
             {"expert": {"tolerance": 2}},
             "hopper.yaml: expert.tolerance: expected less than or equal to 1",
         ),
+        ("tasks/lamp_med.yaml", {"demos": 0.5}, "lamp_med.yaml: demos: expected a section of keys and values, got 0.5"),
+        ("budgets/laptop.yaml", {"finetune": 3}, "laptop.yaml: finetune: expected a section of keys and values, got 3"),
         ("budgets/laptop.yaml", {"finetune": {"sac": {}}}, "laptop.yaml: finetune.sac: expected one of any, awr, dipo"),
     ],
 )

@@ -405,6 +405,7 @@ class Project:
         path, values, prefix = layer
         for key in keys:
             values = values.get(key) or {}
+            _check_section(path, prefix + ".".join(keys), values)
         return Layer(path, values, prefix + "".join(f"{key}." for key in keys))
 
 
@@ -416,7 +417,13 @@ def _without(layer: Layer, key: str) -> Layer:
     return layer._replace(values={name: value for name, value in layer.values.items() if name != key})
 
 
+def _check_section(path: Path, field: str, values: object) -> None:
+    if not isinstance(values, Mapping):
+        raise InputError(path, field=field, expected="a section of keys and values", got=repr(values))
+
+
 def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Collection[str]) -> None:
+    _check_section(path, prefix.rstrip("."), values)
     for key in values:
         if key not in known:
             expected = f"one of {', '.join(sorted(known))}"

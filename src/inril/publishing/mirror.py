@@ -13,6 +13,7 @@ Only the standard library is used, since every start of Snakemake waits for this
 from __future__ import annotations
 
 import json
+import time
 from base64 import urlsafe_b64encode
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -81,7 +82,7 @@ def mirror() -> Iterator[Published]:
             belongs_here = output.parts[:1] == ("results",) and ".." not in output.parts
             if belongs_here:
                 _check(record)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, OverflowError, ValueError, KeyError, TypeError):
             raise InputError(path, expected="an output and its record", got="something else", hint=_PULL) from None
         if not belongs_here:
             raise InputError(path, field="output", expected="a path in results/", got=str(output), hint=_PULL)
@@ -90,7 +91,7 @@ def mirror() -> Iterator[Published]:
 
 def _check(record: Record) -> None:
     """Fail unless a record has what `adopt` reads of it."""
-    float(record["endtime"])
+    time.gmtime(record["endtime"])
     for files in (record["log"], record.get("input", ())):
         for name in files:
             Path(name)

@@ -193,6 +193,7 @@ def test_long_paths_are_recorded_where_snakemake_looks() -> None:
             "expected an output and its record, got something",
         ),
         ('{"output": "results/x", "record": {"log": [], "endtime": null}}', "expected an output and its record"),
+        ('{"output": "results/x", "record": {"log": [], "endtime": NaN}}', "expected an output and its record"),
         ('{"output": "", "record": {}}', "output: expected a path in results/"),
         ('{"output": "../outside", "record": {}}', "output: expected a path in results/, got ../outside"),
     ],
