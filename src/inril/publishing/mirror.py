@@ -91,7 +91,7 @@ def mirror() -> Iterator[Published]:
 
 def _check(record: Record) -> None:
     """Fail unless a record has what `adopt` reads of it."""
-    time.gmtime(record["endtime"])
+    time.gmtime(float(record["endtime"]))
     for files in (record["log"], record.get("input", ())):
         for name in files:
             Path(name)
