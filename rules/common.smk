@@ -100,6 +100,8 @@ def chosen():
 
 PLAN = chosen()
 ROOT = PLAN.project.root
+# What the report's first page tells; nothing else reads it there.
+config.update(budget=ROOT.budget, demo_source=ROOT.demo_source)
 
 # On what jobs compute is among their resources, not their params: a change runs nothing again.
 EXECUTION = ROOT.execution

@@ -186,7 +186,7 @@ def test_faults_of_jobs_and_of_the_node(cluster: Cluster, reference: Callable[[s
     assert_resumed(cluster.run("4"), seen)
     assert_same_results(cluster.run("4"), reference("4"))
     assert_same_results(cluster.run("10"), reference("10"))
-    assert {path.name for path in cluster.run("5").iterdir()} == {"checkpoint", "log.txt", ".holder"}
+    assert {path.name for path in cluster.run("5").iterdir()} == {"checkpoint", "log.txt", "settings.json", ".holder"}
     logs = (cluster.results / ".snakemake" / "slurm_logs").rglob("*.log")
     assert any("exceeded memory limit" in path.read_text() for path in logs)
     assert "rule demos" not in text
