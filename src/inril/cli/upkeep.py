@@ -10,8 +10,8 @@ from cyclopts.types import PositiveFloat
 
 from inril.cli.options import Flag, Interleaving, Names, Seed, read_project
 from inril.config.base import Model, Separation
+from inril.config.config_files import require
 from inril.config.plan import Plan
-from inril.config.project import require
 from inril.config.shown import separation_of_arm
 
 CONFIG = Path("config")

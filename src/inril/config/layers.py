@@ -29,6 +29,26 @@ class Layer(NamedTuple):
     values: Mapping[str, Any]
     prefix: str = ""
 
+    def part(self, *keys: str) -> Layer:
+        """Return what stands under nested keys, nothing where they are not there.
+
+        Raises:
+            InputError: something other than a section stands there.
+        """
+        values = self.values
+        for key in keys:
+            values = values.get(key) or {}
+            require_section(self.path, self.prefix + ".".join(keys), values)
+        return Layer(self.path, values, self.prefix + "".join(f"{key}." for key in keys))
+
+    def only(self, *keys: str) -> Layer:
+        """Return what stands under some keys, and nothing else."""
+        return self._replace(values={key: value for key, value in self.values.items() if key in keys})
+
+    def without(self, key: str) -> Layer:
+        """Return all but what stands under a key."""
+        return self._replace(values={name: value for name, value in self.values.items() if name != key})
+
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -52,6 +72,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(path, expected="a mapping of keys to values", got=type(values).__name__)
     return values
+
+
+def require_section(path: Path, field: str, values: object) -> None:
+    """Raise an `InputError` unless something is a section of keys and values."""
+    if not isinstance(values, Mapping):
+        raise InputError(path, field=field, expected="a section of keys and values", got=repr(values))
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from inril.config import numerics, paths
 from inril.config.base import COMPUTE, DEFAULT_BUDGET, DemoSource, M
+from inril.config.config_files import require
 from inril.config.paths import AnyRun, Pretraining, Run
-from inril.config.project import Project, require
+from inril.config.project import Project
 from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
 from inril.config.shown import (
     ComparisonSpec,

@@ -3,20 +3,19 @@
 Layers, later ones win: `methods/<method>.yaml` or `policies/<policy>.yaml`, `suites/<suite>.yaml`, `tasks/<task>.yaml`,
 `budgets/<budget>.yaml`; there what stands for all tasks, under `suites.<suite>`, under `tasks.<task>`. In each of them
 what stands under `any` is for all methods or policies; what is for one of them lies above. A method or policy may name
-another one as its `base` and takes over whatever is set for that one. Every file is checked in full, so that a misspelt
-key is found before any job runs, also where no current target uses it.
+another one as its `base` and takes over whatever is set for that one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from inril.config.algos import KINDS
 from inril.config.base import COMPUTE, NOT_INTERLEAVED, RL_NAME, SOURCES, DemoSource, M, Separation, Suite
-from inril.config.layers import Layer, origin, read_yaml, validate
+from inril.config.config_files import ANY, FOLDERS, SETTINGS, ConfigFiles, require
+from inril.config.layers import Layer, origin, validate
 from inril.config.policy import DiffusionConfig
 from inril.config.root import Axes, RootConfig
 from inril.config.runs import DemosConfig, ExpertConfig, FinetuneConfig, PretrainConfig, separations
@@ -29,26 +28,6 @@ from inril.config.shown import (
     PolicyColumn,
 )
 from inril.errors import InputError
-
-# Set by the run itself; in a file they would be overridden without a word.
-_RUN_KEYS = {"task", "method", "separation", "m", "seed", "torch_threads"}
-_SETTINGS = {
-    "finetune": FinetuneConfig.model_fields.keys() - _RUN_KEYS,
-    "pretrain": PretrainConfig.model_fields.keys() - {"policy_name", *_RUN_KEYS},
-}
-_PHASES = {"expert", "demos", "pretrain", "finetune"}
-_ANY = "any"  # all members of a phase
-_ABOUT = {"base", "rl_only"}  # what a method or policy is, beside its settings
-_OF_BUDGET = {"published", *Axes.model_fields, *_PHASES}
-_SECTIONS = {
-    "suites": {"task", "clip", *_PHASES},
-    "tasks": {"task", "clip", *_PHASES},
-    "budgets": {"suites", "tasks", *_OF_BUDGET},
-    "methods": {*_ABOUT, *_SETTINGS["finetune"]},
-    "policies": {"base", *_SETTINGS["pretrain"]},
-}
-_SINGULAR = {"suites": "suite", "tasks": "task", "budgets": "budget", "methods": "method", "policies": "policy"}
-_FOLDERS = {"finetune": "methods", "pretrain": "policies"}  # of the members of a phase
 
 
 class Project:
@@ -64,11 +43,9 @@ class Project:
         self.config_dir = config_dir
         self._said = [Layer(config_dir / "config.yaml", root), *changes]
         self.root = validate(RootConfig, self._said)
-        # A plan asks for the same few files, and for which there are, thousands of times.
-        self._files: dict[Path, Layer] = {}
-        self._listings: dict[str, tuple[str, ...]] = {}
+        self._files = ConfigFiles(config_dir)
         require("budget", self.root.budget, self.budgets, self._where("budget"))
-        self.budget = self._read("budgets", self.root.budget)
+        self.budget = self._files.read("budgets", self.root.budget)
         self._axes([self.budget])
 
     def under(self, budget: str) -> Project:
@@ -84,27 +61,27 @@ class Project:
     @cached_property
     def budgets(self) -> tuple[str, ...]:
         """Names of all budgets."""
-        return self._names("budgets")
+        return self._files.names("budgets")
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Ids of all tasks."""
-        return self._names("tasks")
+        return self._files.names("tasks")
 
     @cached_property
     def all_methods(self) -> tuple[str, ...]:
         """Names of all methods."""
-        return self._names("methods")
+        return self._files.names("methods")
 
     @cached_property
     def all_policies(self) -> tuple[str, ...]:
         """Names of all pre-trained policies."""
-        return self._names("policies")
+        return self._files.names("policies")
 
     @property
     def rl_only_methods(self) -> tuple[str, ...]:
         """Methods that, without interleaving, learn from rewards alone."""
-        return tuple(method for method in self.all_methods if self._read("methods", method).values.get("rl_only"))
+        return tuple(method for method in self.all_methods if self._files.read("methods", method).values.get("rl_only"))
 
     def arm_name(self, method: str, m: M | str) -> str:
         """Return what an arm is called: its m; RL only, or else not interleaved."""
@@ -118,7 +95,7 @@ class Project:
 
     def policies(self, task: str) -> tuple[str, ...]:
         """Policies that a task can pre-train: those that its file or its suite's names."""
-        named = {name for layer in self._files_of(task) for name in self._part(layer, "pretrain").values}
+        named = {name for layer in self._files_of(task) for name in layer.part("pretrain").values}
         return tuple(name for name in self.all_policies if name in named)
 
     def methods(self, task: str) -> tuple[str, ...]:
@@ -168,17 +145,17 @@ class Project:
 
     def suite(self, task: str) -> Suite:
         """Return the suite that a task's file names."""
-        path, values, _ = self._read("tasks", task)
+        path, values, _ = self._files.read("tasks", task)
         about = values.get("task")
         suite = about.get("suite") if isinstance(about, Mapping) else None
-        if suite not in self._names("suites"):
-            expected = f"one of {', '.join(self._names('suites'))}"
+        if suite not in self._files.names("suites"):
+            expected = f"one of {', '.join(self._files.names('suites'))}"
             raise InputError(path, field="task.suite", expected=expected, got=repr(suite))
         return cast(Suite, suite)
 
     def expert(self, task: str) -> ExpertConfig:
         """Resolve the training of a task's demonstrator."""
-        home = self._part(self._read("tasks", task), "expert")
+        home = self._files.read("tasks", task).part("expert")
         return validate(ExpertConfig, self._layers(task, "expert"), home=home)
 
     def demo_source(self, task: str) -> DemoSource:
@@ -192,9 +169,9 @@ class Project:
         chosen = Layer(self.config_dir / "config.yaml", {"source": source, **self._threads})
         of_demos = self._demo_layers(task)
         if source != "file":  # what others make does not depend on whether a file of one's own is named
-            of_demos = [_without(layer, "path") for layer in of_demos]
+            of_demos = [layer.without("path") for layer in of_demos]
         layers = [*self._about(task, "task"), *of_demos, chosen]
-        return validate(DemosConfig, layers, home=self._read("tasks", task))
+        return validate(DemosConfig, layers, home=self._files.read("tasks", task))
 
     def pretrain(self, task: str, policy: str, seed: int) -> PretrainConfig:
         """Resolve the pre-training of one policy."""
@@ -209,7 +186,7 @@ class Project:
     def finetune(self, task: str, method: str, separation: str, m: M, seed: int) -> FinetuneConfig:
         """Resolve one fine-tuning run."""
         layers = self.finetune_layers(task, method, separation, m, seed)
-        of_method = self._read("methods", self._lineage("methods", method)[0])
+        of_method = self._files.read("methods", self._files.lineage("methods", method)[0])
         config = validate(FinetuneConfig, layers, lacking={"env_steps": self.budget}, home=of_method)
         self._check_policy(config)
         return config
@@ -245,8 +222,8 @@ class Project:
 
     def _policy_name(self, task: str, method: str) -> str:
         """Return what a method starts from on a task."""
-        root = self._lineage("methods", method)[0]
-        layers = [self._read("methods", root), *(self._part(file, "finetune", root) for file in self._files_of(task))]
+        root = self._files.lineage("methods", method)[0]
+        layers = [self._files.read("methods", root), *(file.part("finetune", root) for file in self._files_of(task))]
         names = [layer.values["policy_name"] for layer in layers if "policy_name" in layer.values]
         return str(names[-1])  # a root names one
 
@@ -291,17 +268,6 @@ class Project:
             if film.method is not None:
                 require(f"films.{name}.method", film.method, self.methods(film.task), where)
 
-    def _lineage(self, kind: str, name: str) -> tuple[str, ...]:
-        """Return a method or policy, before it the one that it is based on, whose settings lie below in every layer."""
-        path, values, _ = self._read(kind, name)
-        base = values.get("base")
-        if base is None:
-            return (name,)
-        roots = [other for other in self._names(kind) if "base" not in self._read(kind, other).values]
-        if base not in roots:
-            raise InputError(path, field="base", expected=f"one of {', '.join(roots)}", got=repr(base))
-        return base, name
-
     def _check_policy(self, config: FinetuneConfig) -> None:
         """Check what a method asks of the policy that it starts from."""
         start = self.pretrain(config.task.id, config.policy_name, config.seed)
@@ -314,7 +280,7 @@ class Project:
 
     def _axes(self, parts: Sequence[Layer]) -> Axes:
         chosen = {name: value for name in Axes.model_fields if (value := getattr(self.root, name)) is not None}
-        layers = [_only(part, *Axes.model_fields) for part in parts]
+        layers = [part.only(*Axes.model_fields) for part in parts]
         return validate(Axes, [*layers, *(Layer(self._where(name), {name: value}) for name, value in chosen.items())])
 
     def _where(self, *keys: str) -> Path:
@@ -341,119 +307,24 @@ class Project:
 
     def _files_of(self, task: str) -> list[Layer]:
         """Return the files of a task's suite and of the task."""
-        return [self._read("suites", self.suite(task)), self._read("tasks", task)]
+        return [self._files.read("suites", self.suite(task)), self._files.read("tasks", task)]
 
     def _budget_of(self, task: str) -> list[Layer]:
         """Return what the budget says of all tasks, of those of the task's suite, and of the task."""
-        of_suite = self._part(self.budget, "suites", self.suite(task))
-        return [self.budget, of_suite, self._part(self.budget, "tasks", task)]
+        of_suite = self.budget.part("suites", self.suite(task))
+        return [self.budget, of_suite, self.budget.part("tasks", task)]
 
     def _about(self, task: str, *keys: str) -> list[Layer]:
         """Return what a task's files say of the task itself."""
-        return [_only(layer, *keys) for layer in self._files_of(task)]
+        return [layer.only(*keys) for layer in self._files_of(task)]
 
     def _layers(self, task: str, phase: str) -> list[Layer]:
         """Return the layers of a phase's settings."""
-        return [self._part(part, phase) for part in (*self._files_of(task), *self._budget_of(task))]
+        return [layer.part(phase) for layer in (*self._files_of(task), *self._budget_of(task))]
 
     def _members(self, task: str, phase: str, member: str) -> list[Layer]:
         """Return the layers of the settings of a method or policy in its phase."""
-        kind = _FOLDERS[phase]
-        lineage = self._lineage(kind, member)
-        own = [_only(self._read(kind, name), *_SETTINGS[phase]) for name in lineage]
-        return [*own, *(self._part(part, name) for part in self._layers(task, phase) for name in (_ANY, *lineage))]
-
-    def _names(self, kind: str) -> tuple[str, ...]:
-        """Return the names of the files of a kind."""
-        if kind not in self._listings:
-            self._listings[kind] = tuple(sorted(path.stem for path in (self.config_dir / kind).glob("*.yaml")))
-        return self._listings[kind]
-
-    def _read(self, kind: str, name: str) -> Layer:
-        path = self.config_dir / kind / f"{name}.yaml"
-        if path not in self._files:
-            require(_SINGULAR[kind], name, self._names(kind))
-            self._files[path] = Layer(path, self._checked(kind, path))
-        return self._files[path]
-
-    def _checked(self, kind: str, path: Path) -> dict[str, Any]:
-        values = read_yaml(path)
-        _check_keys(path, "", values, _SECTIONS[kind])
-        if kind == "methods":
-            _check_method(path, values)
-        self._check_phases(path, "", values)
-        for group in ("suites", "tasks"):
-            of_group = values.get(group) or {}
-            _check_keys(path, f"{group}.", of_group, self._names(group))
-            for name, part in of_group.items():
-                _check_keys(path, f"{group}.{name}.", part or {}, _OF_BUDGET)
-                self._check_phases(path, f"{group}.{name}.", part or {})
-        return values
-
-    def _check_phases(self, path: Path, prefix: str, values: Mapping[str, Any]) -> None:
-        """Check the keys of the phases that have members: policies, methods."""
-        for phase, folder in _FOLDERS.items():
-            members = values.get(phase) or {}
-            _check_keys(path, f"{prefix}{phase}.", members, (_ANY, *self._names(folder)))
-            for name, part in members.items():
-                _check_keys(path, f"{prefix}{phase}.{name}.", part or {}, _SETTINGS[phase])
-                if phase == "finetune":
-                    _check_no_kind(path, f"{prefix}{phase}.{name}.", part or {})
-
-    @staticmethod
-    def _part(layer: Layer, *keys: str) -> Layer:
-        path, values, prefix = layer
-        for key in keys:
-            values = values.get(key) or {}
-            _check_section(path, prefix + ".".join(keys), values)
-        return Layer(path, values, prefix + "".join(f"{key}." for key in keys))
-
-
-def _only(layer: Layer, *keys: str) -> Layer:
-    return layer._replace(values={key: value for key, value in layer.values.items() if key in keys})
-
-
-def _without(layer: Layer, key: str) -> Layer:
-    return layer._replace(values={name: value for name, value in layer.values.items() if name != key})
-
-
-def _check_section(path: Path, field: str, values: object) -> None:
-    if not isinstance(values, Mapping):
-        raise InputError(path, field=field, expected="a section of keys and values", got=repr(values))
-
-
-def _check_keys(path: Path, prefix: str, values: Mapping[str, Any], known: Collection[str]) -> None:
-    _check_section(path, prefix.rstrip("."), values)
-    for key in values:
-        if key not in known:
-            expected = f"one of {', '.join(sorted(known))}"
-            raise InputError(path, field=f"{prefix}{key}", expected=expected, got="an unknown key")
-
-
-def _check_method(path: Path, values: Mapping[str, Any]) -> None:
-    """Check that a method says which algorithm it is and what it starts from; one with a base says neither."""
-    if "base" in values:
-        _check_no_kind(path, "", values)
-        return
-    if "policy_name" not in values:
-        raise InputError(path, field="policy_name", expected="the policy that it starts from", got="nothing")
-    kind = _algo(values).get("kind")
-    if kind not in KINDS:
-        raise InputError(path, field="algo.kind", expected=f"one of {', '.join(KINDS)}", got=repr(kind))
-
-
-def _check_no_kind(path: Path, prefix: str, values: Mapping[str, Any]) -> None:
-    if "kind" in _algo(values):
-        field = f"{prefix}algo.kind"
-        raise InputError(path, field=field, expected="nothing: a method's own file names its algorithm", got="a value")
-
-
-def _algo(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    algo = values.get("algo")
-    return algo if isinstance(algo, Mapping) else {}
-
-
-def require(kind: str, name: str, choices: Sequence[str], where: str | Path = "configuration") -> None:
-    """Raise an `InputError` about the settings of a kind unless a name is one of the choices."""
-    if name not in choices:
-        raise InputError(where, field=kind, expected=f"one of {', '.join(choices)}", got=repr(name))
+        kind = FOLDERS[phase]
+        lineage = self._files.lineage(kind, member)
+        own = [self._files.read(kind, name).only(*SETTINGS[phase]) for name in lineage]
+        return [*own, *(layer.part(name) for layer in self._layers(task, phase) for name in (ANY, *lineage))]
