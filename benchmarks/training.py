@@ -9,8 +9,8 @@ demonstrations: `snakemake results/<budget>/demos/<task>/generated.hdf5 --config
 settings but for the critic's warm-up, so that actor and critic both learn. Shares of the CPU time: bare physics
 (`mj_step` from the states at the chunks' boundaries under the controls of the next chunk's end, and of it what MuJoCo's
 own timers tell apart), the rest of the simulator (control, observation, resets), networks in the rollout, gradient
-steps by network, and evaluation, spread over the iterations between two of them. The CPU-hours of a run leave out
-pre-training and the final report.
+steps by network, and evaluation, spread over the iterations between two of them. The CPU-hours of a run
+leave out pre-training.
 
 How near to the limit: the simulator by bare physics; networks and gradient steps by the matrix products that they
 carry out (counted in a third iteration), at the speed of a large product. Neither counts anything else that has to be
@@ -41,6 +41,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import inril
 from benchmarks.hopper import gemm_flops_per_cpu_second, peak_memory_bytes
 from benchmarks.physics import bare_steps
+from inril.config.runs import FinetuneConfig
 
 _ROOT = Path(__file__).parents[1]
 _CASES = (
@@ -72,10 +73,12 @@ class Case(NamedTuple):
         return cls(task, method, budget or "workstation")
 
 
-def measure(case: Case) -> dict[str, float]:
+def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
     """Run two iterations and account for the second, in CPU-seconds; `steps` are environment steps.
 
-    Entries of "limit: ..." are the seconds that a part would take at its limit.
+    Args:
+        case: what to measure.
+        with_limits: also measure bare physics, and as "limit: ..." the seconds that a part would take at its limit.
     """
     from inril.algos.make import make_algorithm
     from inril.config import paths
@@ -117,18 +120,25 @@ def measure(case: Case) -> dict[str, float]:
         simulated = simulator.seconds
         tuning._log_evaluation()
         seconds = dict(tuning.log.seconds)
+        report = seconds["evaluate"] * episodes_of_report(cfg, len(algorithm.choices))
         seconds["evaluate"] /= cfg.eval.every
         rollout = seconds.pop("rollout") - simulator.recording
+        costs = {
+            "steps": float(steps),
+            "steps of a run": float(cfg.env_steps),
+            "report of a run": report,
+            "peak memory": float(peak_memory_bytes()),
+        }
+        if not with_limits:
+            tuning.env.close()
+            return {**costs, "rollout": rollout, **seconds}
         physics = simulator.bare(steps)
-        memory = peak_memory_bytes()
         products = count_products(tuning, loop)
         tuning.env.close()
     peak = gemm_flops_per_cpu_second()
     gradient_steps = [name for name in products if name.startswith(_GRADIENT_STEPS)]
     return {
-        "steps": float(steps),
-        "steps of a run": float(cfg.env_steps),
-        "peak memory": float(memory),
+        **costs,
         **physics,
         "control and observation": simulated - physics["physics"],
         "networks in the rollout": rollout - simulated,
@@ -136,6 +146,13 @@ def measure(case: Case) -> dict[str, float]:
         "limit: networks in the rollout": products["rollout"] / peak,
         "limit: gradient steps": sum(products[name] for name in gradient_steps) / peak,
     }
+
+
+def episodes_of_report(cfg: FinetuneConfig, n_choices: int) -> float:
+    """Return how many times the episodes of an evaluation a run's final report plays, with its other ways to act."""
+    others = n_choices if cfg.eval.choices != "never" else 0
+    evaluated = 1 + (others if cfg.eval.choices == "always" else 0)
+    return cfg.report_episodes * (1 + others + cfg.report_best) / (cfg.eval.n_envs * evaluated)
 
 
 def count_products(tuning: Any, loop: Any) -> dict[str, float]:
@@ -201,9 +218,10 @@ class Watched:
         return {"physics": seconds, **parts}
 
 
-def in_subprocess(case: str, root: Path) -> dict[str, float]:
+def in_subprocess(case: str, root: Path, with_limits: bool = True) -> dict[str, float]:
     """Measure a case with the code and settings of a checkout, on this one's data."""
-    code = f"import json; from benchmarks.training import *; print(json.dumps(measure(Case.of({case!r}))))"
+    call = f"measure(Case.of({case!r}), with_limits={with_limits})"
+    code = f"import json; from benchmarks.training import *; print(json.dumps({call}))"
     env = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{_ROOT}"}
     done = subprocess.run([sys.executable, "-c", code], env=env, check=True, stdout=subprocess.PIPE, text=True)
     costs: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -215,9 +233,14 @@ def rate(costs: dict[str, float]) -> float:
     return costs["steps"] / sum(parts_of(costs).values())
 
 
+def run_seconds(costs: dict[str, float]) -> float:
+    """Return the CPU-seconds of a whole run, final report included."""
+    return costs["steps of a run"] / rate(costs) + costs["report of a run"]
+
+
 def parts_of(costs: dict[str, float]) -> dict[str, float]:
     """Return the seconds of the parts that the whole is the sum of."""
-    others = ("steps", "peak", "physics:", "limit:")
+    others = ("steps", "report", "peak", "physics:", "limit:")
     return {name: value for name, value in costs.items() if not name.startswith(others)}
 
 
@@ -235,14 +258,14 @@ def nearness(costs: dict[str, float]) -> dict[str, float]:
 def show(case: str, costs: Sequence[dict[str, float]]) -> None:
     """Print medians over the repeats."""
     whole = median(one["steps"] / rate(one) for one in costs)
-    run_s = median(one["steps of a run"] / rate(one) for one in costs)
+    run_s = median(map(run_seconds, costs))
     memory_mb = max(one["peak memory"] for one in costs) / 1e6
     print(
         f"{case}: {median(map(rate, costs)):,.0f} environment steps per CPU-second, "
         f"{run_s / 3600:.2f} CPU-hours a run, {memory_mb:.0f} MB at most"
     )
     for name in costs[0]:
-        if not name.startswith(("steps", "peak", "limit:")):
+        if not name.startswith(("steps", "report", "peak", "limit:")):
             print(f"    {name:28s} {median(one[name] for one in costs) / whole:6.1%}")
     for name in nearness(costs[0]):
         print(f"    {name}: {median(nearness(one)[name] for one in costs):.0%}")
