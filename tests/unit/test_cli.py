@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from inril import cli
-from inril.cli import options
+from inril.cli import options, training
 from inril.config import reference
 from inril.config.layers import read_yaml
+from inril.config.policy import DiffusionConfig, NetworkConfig
 from inril.config.project import Project
 from inril.config.runs import FinetuneConfig
 from inril.errors import InputError
+from inril.evaluate import Evaluation
+from inril.policies.policy_file import PolicySpec, save_policy
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,3 +216,25 @@ def test_a_budget_that_is_not_there_is_the_options_fault(capsys: pytest.CaptureF
     said = ["resolve", "hopper", "dppo", "--budget", "huge", "--config-dir", str(ROOT / "config")]
     assert cli.main(said) == 1
     assert capsys.readouterr().err.startswith("error: --budget: budget: expected one of laptop, ")
+
+
+@pytest.mark.parametrize(
+    ("task", "success"), [("hopper", []), ("lift", ["success 75.0 % (95 % interval 30.1 to 95.4 %)"])]
+)
+def test_evaluation_tells_success_where_a_task_has_a_goal(
+    task: str, success: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = NetworkConfig(widths=(8, 8, 8), activation="mish")
+    config = DiffusionConfig(network=network, time_dim=6, denoising_steps=2)
+    spec = PolicySpec(
+        task=Project(ROOT / "config", read_yaml(ROOT / "config" / "config.yaml")).demos(task).task,
+        policy=config,
+        horizon_steps=4,
+    )
+    save_policy(tmp_path / "policy.safetensors", spec, spec.build().state_dict(), {})
+    four = Evaluation(np.array([0.0, 2.0, 0.0, 2.0]), np.full(4, 30.0), np.array([False, True, True, True]))
+    monkeypatch.setattr("inril.evaluate.evaluate", lambda *_: four)
+    training.evaluate(policy=tmp_path / "policy.safetensors", episodes=4)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{task}: return 1.0 +- 0.5 (standard error), length 30, 4 episodes"
+    assert lines[1:] == success

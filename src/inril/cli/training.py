@@ -76,7 +76,7 @@ def finetune(
 
 
 def evaluate(*, policy: Path, episodes: Count = 200, seed: Seed = 0) -> None:
-    """Run a policy, pre-trained or fine-tuned, and print its return.
+    """Run a policy, pre-trained or fine-tuned, and print its return and, where the task has a goal, its success.
 
     Args:
         policy: policy.safetensors of a run.
@@ -89,11 +89,17 @@ def evaluate(*, policy: Path, episodes: Count = 200, seed: Seed = 0) -> None:
 
     acting, spec = load_policy(policy)
     result = evaluate(PolicyActor(acting), spec.task, episodes, seed)
-    error = result.episode_return.std() / len(result.episode_return) ** 0.5
+    n = len(result.episode_return)
+    error = result.episode_return.std() / n**0.5
     print(
         f"{spec.task.id}: return {result.episode_return.mean():.1f} +- {error:.1f} (standard error), "
-        f"length {result.episode_length.mean():.0f}, {len(result.episode_return)} episodes"
+        f"length {result.episode_length.mean():.0f}, {n} episodes"
     )
+    if spec.task.metric == "success":
+        from inril.report.statistics import wilson
+
+        solved, low, high = (f"{100 * share:.1f}" for share in wilson(result.success.astype(float)))
+        print(f"success {solved} % (95 % interval {low} to {high} %)")
 
 
 def expert(*, config: str, out: Path) -> None:

@@ -52,24 +52,6 @@ def stratified_iqm(scores: Array, rng: np.random.Generator, level: float = 0.95,
     return Interval(iqm(scores.reshape(n_runs * n_tasks, *rest)), *_percentiles(estimates, level))
 
 
-def t_interval(values: Array, level: float = 0.95) -> Interval:
-    """Student's t interval of the mean over seeds.
-
-    Args:
-        values: (R, ...), one per seed.
-        level: coverage of the interval.
-
-    Raises:
-        ValueError: fewer than two seeds say nothing about their spread.
-    """
-    n = len(values)
-    if n < 2:
-        raise ValueError(f"a t interval needs at least 2 seeds, got {n}")
-    mean = values.mean(axis=0)
-    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
-    return Interval(mean, mean - half, mean + half)
-
-
 def hierarchical_gain(
     before: Sequence[Array],
     after: Sequence[Array],

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from scipy import stats
 
 from inril.report.statistics import (
     change,
@@ -11,7 +10,6 @@ from inril.report.statistics import (
     on_common_grid,
     savgol,
     stratified_iqm,
-    t_interval,
     wilson,
 )
 
@@ -52,18 +50,6 @@ def test_stratified_iqm_covers_the_truth_about_as_often_as_it_says() -> None:
         interval = stratified_iqm(rng.normal(size=(20, 1)), rng, n_boot=200)
         hits += int(interval.low <= 0 <= interval.high)
     assert 0.85 < hits / 200 < 0.99
-
-
-def test_t_interval_equals_the_textbook() -> None:
-    values = np.array([1.0, 2.0, 4.0])
-    low, high = stats.t.interval(0.95, 2, loc=values.mean(), scale=stats.sem(values))
-    interval = t_interval(values)
-    assert (interval.low, interval.high) == pytest.approx((low, high))
-
-
-def test_t_interval_of_one_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 2 seeds, got 1"):
-        t_interval(np.array([1.0]))
 
 
 def test_hierarchical_gain_is_exact_without_spread() -> None:
