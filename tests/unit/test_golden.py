@@ -50,7 +50,6 @@ from inril.report.statistics import (
     newcombe,
     savgol,
     stratified_iqm,
-    t_interval,
     wilson,
 )
 from inril.train import expert, finetune
@@ -407,7 +406,6 @@ def of_report() -> Values:
     values = {"iqm": float(iqm(scores).sum()), "savgol": float(np.abs(savgol(scores[:, 0, 0], 5, 2)).sum())}
     intervals = {
         "stratified": stratified_iqm(scores, np.random.default_rng(1)),
-        "t": t_interval(scores[:, 0]),
         "gain": hierarchical_gain(list(scores[:, 0]), list(scores[:, 1]), np.random.default_rng(2)),
         "mean": hierarchical_mean(list(scores[:, 0]), np.random.default_rng(3)),
         "wilson": wilson(scores[:, 0, 0] > 100),

@@ -107,7 +107,7 @@ class OffPolicy(Memoryless, ABC):
 
     def diagnose(self) -> Info:
         """What the rollout's observations tell."""
-        return {} if self.experience.watch is None else self.experience.watch.pop()
+        return self.experience.episodes.diagnose()
 
     def stream(self, purpose: str, itr: int) -> torch.Generator:
         """Return the random numbers of one purpose in an iteration.

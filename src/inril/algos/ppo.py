@@ -18,7 +18,7 @@ from inril.algos.actor import ActorHead
 from inril.config.algos import PPOBase
 from inril.config.runs import FinetuneConfig
 from inril.envs.base import BatchedEnv
-from inril.learning.episodes import EpisodeStatistics
+from inril.learning.episodes import TrainingEpisodes
 from inril.learning.gae import RewardScaler, explained_variance, gae, successor_values
 from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
 from inril.learning.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
@@ -81,14 +81,12 @@ class PPO:
         config: hyper-parameters.
         head: actor.
         critic: value network of what the head's observer lets it see.
-        n_envs: E.
+        episodes: of the E environments.
         n_steps: S.
         seed: of the run.
-        reset_each_itr: whether every iteration starts with new episodes.
         regularizer: joins the surrogate in the actor's gradients; None for plain PPO.
         reward_scaler: None for DPPO's.
         stepping: how gradient steps are taken; None for DPPO's way.
-        watch: sees the observations of rollouts; None for nobody.
     """
 
     def __init__(
@@ -96,31 +94,26 @@ class PPO:
         config: PPOBase,
         head: ActorHead,
         critic: MLP,
-        n_envs: int,
+        episodes: TrainingEpisodes,
         n_steps: int,
         seed: int,
-        reset_each_itr: bool = False,
         regularizer: Regularizer | None = None,
         reward_scaler: RewardScaler | None = None,
         stepping: Stepping | None = None,
-        watch: Watch | None = None,
     ) -> None:
         self.config = config
         self.head = head
         self.regularizer = regularizer
         self.device = head.normalizer.device
         self.critic = critic.to(self.device)
-        self.n_envs, self.n_steps, self.seed, self.reset_each_itr = n_envs, n_steps, seed, reset_each_itr
+        self.episodes, self.n_envs, self.n_steps, self.seed = episodes, episodes.n_envs, n_steps, seed
         self.stepping = stepping or Stepping()
         self.optimizers = self._make_optimizers()
         self.clip_coef = clip_schedule(config.clip_coef, head.ft_denoising_steps).to(self.device)
         self.discount = denoising_discount(head.gamma_denoising, head.ft_denoising_steps).to(self.device)
         self.microbatch = rows_at_a_time(config, self.device)
-        self.reward_scaler = reward_scaler or RewardScaler(n_envs)
-        self.episodes = EpisodeStatistics(n_envs)
-        self.obs: FloatArray | None = None  # raw, the observation to act on next
+        self.reward_scaler = reward_scaler or RewardScaler(self.n_envs)
         self.rollout: Rollout | None = None
-        self.watch = watch
         self.approx_kl = 0.0  # of the last actor step's minibatch
         self.n_taken = self.n_planned = 0  # actor steps of the last iteration
 
@@ -139,10 +132,7 @@ class PPO:
         """Run S chunks in every environment, from where the last iteration left them or from new episodes."""
         generator = torch_stream(self.seed, "rollout", itr)
         observer, normalizer = self.head.observer, self.head.normalizer
-        if self.reset_each_itr or self.obs is None:
-            reset_seed = subseed(self.seed, "train_env")
-            self.obs = env.reset(subseed(reset_seed, "iteration", itr) if self.reset_each_itr else reset_seed)
-            self.episodes.restart()
+        if self.episodes.begin(env, itr):
             observer.start(self.n_envs)
         shape = (self.n_steps, self.n_envs)
         obs = torch.empty(*shape, env.obs_dim + observer.n_extra, device=self.device)
@@ -150,11 +140,8 @@ class PPO:
         trace = torch.empty(*shape, *self.head.trace_shape(), device=self.device)
         logprob = torch.empty(*shape, self.head.ft_denoising_steps, device=self.device)
         reward, terminated, truncated = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
-        env_steps = n_diverged = 0
         for s in range(self.n_steps):
-            if self.watch is not None:
-                self.watch.see(self.obs)
-            obs[s] = observer.see(normalizer.from_env(self.obs), generator)
+            obs[s] = observer.see(normalizer.from_env(self.episodes.see()), generator)
             sample = self.head.sample(obs[s], generator)
             trace[s], logprob[s] = sample.trace, sample.logprob
             step = env.step_chunk(normalizer.to_env(sample.chunk))
@@ -164,11 +151,8 @@ class PPO:
             observer.drop(step.terminated | step.truncated)
             reward[s], terminated[s], truncated[s] = step.reward, step.terminated, step.truncated
             self.episodes.add(step)
-            env_steps += int(step.n_steps.sum())
-            n_diverged += int(step.diverged.sum())
-            self.obs = step.obs
         self.rollout = self._finish_rollout(obs, final_obs, trace, logprob, reward, terminated, truncated)
-        return {"env_steps": env_steps, "n_diverged": n_diverged, **self.episodes.pop()}
+        return self.episodes.pop()
 
     def updates(self, itr: int) -> Iterator[Update]:
         """Yield the critic's and the actor's step of every minibatch of every epoch; none if imitation alone learns."""
@@ -210,7 +194,7 @@ class PPO:
         assert self.rollout is not None
         returns = self.rollout.returns
         return {
-            **({} if self.watch is None else self.watch.pop()),
+            **self.episodes.diagnose(),
             "explained_variance": explained_variance(returns - self.rollout.advantage, returns),
             "updates_taken": self.n_taken / self.n_planned if self.n_planned else 0.0,
         }
@@ -267,15 +251,13 @@ class PPO:
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers, statistics and the current observation."""
-        assert self.obs is not None
         return {
             "head": self.head.state_dict(),
             "critic": self.critic.state_dict(),
             **{f"{name}_optimizer": optimizer_state(optimizer) for name, optimizer in self.optimizers.items()},
             "reward_scaler": self.reward_scaler.state_dict(),
-            "episodes": self.episodes.state_dict(),
             "observer": self.head.observer.state_dict(),
-            "obs": self.obs,
+            **self.episodes.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -285,10 +267,9 @@ class PPO:
         for name, optimizer in self.optimizers.items():
             load_optimizer_state(optimizer, state[f"{name}_optimizer"])
         self.reward_scaler.load_state_dict(state["reward_scaler"])
-        self.episodes.load_state_dict(state["episodes"])
+        self.episodes.load_state_dict(state)
         # Checkpoints of before there were observers have none.
         self.head.observer.load_state_dict(state.get("observer", {}))
-        self.obs = np.asarray(state["obs"])
 
     def _finish_rollout(
         self,
@@ -433,14 +414,14 @@ def make_ppo(
         config=config.algo,
         head=head,
         critic=_fresh_critic(config, config.algo) if critic is None else critic,
-        n_envs=config.n_envs,
+        episodes=TrainingEpisodes(
+            config.n_envs, config.seed, config.reset_each_itr, Watch(head.normalizer, config.task)
+        ),
         n_steps=config.n_steps,
         seed=config.seed,
-        reset_each_itr=config.reset_each_itr,
         regularizer=regularizer,
         reward_scaler=reward_scaler,
         stepping=stepping,
-        watch=Watch(head.normalizer, config.task),
     )
 
 

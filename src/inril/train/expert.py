@@ -20,6 +20,7 @@ from inril.envs import make_env
 from inril.errors import InputError
 from inril.evaluate import evaluate
 from inril.jit import compiled
+from inril.learning.episodes import TrainingEpisodes
 from inril.policies.acting import FunctionActor
 from inril.policies.gaussian import GaussianPolicy
 from inril.policies.mlp import MLP
@@ -132,7 +133,7 @@ def run(cfg: ExpertConfig, task: TaskSpec, out: Path) -> None:
         config=cfg.ppo,
         head=GaussianHead(policy, cfg.ppo),
         critic=MLP(cfg.ppo.critic_network, task.obs_dim, 1),
-        n_envs=cfg.n_envs,
+        episodes=TrainingEpisodes(cfg.n_envs, cfg.seed, reset_each_itr=False),
         n_steps=cfg.n_steps,
         seed=cfg.seed,
     )

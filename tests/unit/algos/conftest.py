@@ -13,6 +13,7 @@ from inril.algos.ppo_gaussian import GaussianHead
 from inril.config.algos import ClipSchedule, DPPOConfig, PPOConfig
 from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
+from inril.learning.episodes import TrainingEpisodes
 from inril.policies.diffusion import DiffusionPolicy
 from inril.policies.gaussian import GaussianPolicy
 from inril.policies.mlp import MLP
@@ -69,7 +70,9 @@ def make_dppo(make_head: Callable[..., DiffusionHead]) -> Callable[..., PPO]:
         torch.manual_seed(1)
         critic = MLP(SMALL, env.obs_dim, 1)
         regularizer = None if regularize is None else regularize(head)
-        ppo = PPO(config, head, critic, env.n_envs, n_steps, seed=0, regularizer=regularizer)
+        ppo = PPO(
+            config, head, critic, TrainingEpisodes(env.n_envs, 0, False), n_steps, seed=0, regularizer=regularizer
+        )
         ppo.collect(env, 1)
         return ppo
 
@@ -85,7 +88,7 @@ def make_gaussian(task: TaskSpec) -> Callable[..., PPO]:
         policy = GaussianPolicy(GaussianConfig(network=network, std=0.1), task, horizon_steps=2)
         config = PPOConfig(std_range=(0.05, 0.2), **{**SHARED, **changed})
         critic = MLP(SMALL, env.obs_dim, 1)
-        ppo = PPO(config, GaussianHead(policy, config), critic, env.n_envs, n_steps, seed=0)
+        ppo = PPO(config, GaussianHead(policy, config), critic, TrainingEpisodes(env.n_envs, 0, False), n_steps, seed=0)
         ppo.collect(env, 1)
         return ppo
 

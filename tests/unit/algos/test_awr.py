@@ -14,6 +14,7 @@ from toy_env import ToyEnv
 from inril.algos.awr import AWR, advantage_weights
 from inril.config.algos import AWRConfig
 from inril.config.policy import NetworkConfig
+from inril.learning.episodes import TrainingEpisodes
 from inril.learning.experience import Experience
 from inril.learning.replay_buffer import Replay
 from inril.policies.diffusion import DiffusionPolicy
@@ -44,7 +45,8 @@ def make(diffusion_policy: DiffusionPolicy) -> Make:
         env, policy = env or ToyEnv(), copy.deepcopy(diffusion_policy)
         torch.manual_seed(1)
         replay = Replay(config.buffer_rows, env.n_envs, env.obs_dim, (2, 2))
-        experience = Experience(replay, policy.normalizer, 5, 0, reset_each_itr, config.reward_factor)
+        episodes = TrainingEpisodes(env.n_envs, 0, reset_each_itr)
+        experience = Experience(replay, policy.normalizer, episodes, 5, 0, config.reward_factor)
         awr = AWR(config, policy, MLP(RESIDUAL, 2, 1), experience, n_updates, seed=0)
         for itr in range(1, n_collected + 1):
             awr.collect(env, itr)

@@ -14,6 +14,7 @@ from toy_env import ToyEnv
 from inril.algos.dipo import DIPO
 from inril.config.algos import DIPOConfig
 from inril.config.policy import NetworkConfig
+from inril.learning.episodes import TrainingEpisodes
 from inril.learning.experience import Experience
 from inril.learning.replay_buffer import Replay
 from inril.policies.critics import Critics
@@ -37,7 +38,8 @@ def make(diffusion_policy: DiffusionPolicy, task: Any) -> Make:
         env, policy = env or ToyEnv(), copy.deepcopy(diffusion_policy)
         torch.manual_seed(1)
         replay = Replay(config.buffer_rows, env.n_envs, env.obs_dim, (2, 2))
-        experience = Experience(replay, policy.normalizer, 5, 0, False, config.reward_factor)
+        episodes = TrainingEpisodes(env.n_envs, 0, False)
+        experience = Experience(replay, policy.normalizer, episodes, 5, 0, config.reward_factor)
         dipo = DIPO(config, policy, Critics(PLAIN, task.obs_dim, task.action_dim, 2), experience, n_updates, seed=0)
         for itr in range(1, n_collected + 1):
             dipo.collect(env, itr)
@@ -187,7 +189,7 @@ def test_the_target_actor_acts(make: Make) -> None:
 
     def explore() -> Tensor:
         env = ToyEnv()
-        dipo.experience.obs = None
+        dipo.experience.episodes = TrainingEpisodes(env.n_envs, 0, False)
         dipo.collect(env, 9)
         return dipo.experience.replay.in_order().chunk[-5]
 

@@ -15,6 +15,7 @@ from inril.algos.idql import IDQL, expectile_loss
 from inril.config.algos import IDQLConfig
 from inril.config.policy import NetworkConfig
 from inril.data.chunks import ChunkDataset
+from inril.learning.episodes import TrainingEpisodes
 from inril.learning.experience import Experience
 from inril.learning.replay_buffer import Replay
 from inril.learning.rewarded_demos import RewardedDemos
@@ -48,7 +49,8 @@ def make(diffusion_policy: DiffusionPolicy, task: Any) -> Make:
         env, policy = env or ToyEnv(), copy.deepcopy(diffusion_policy)
         torch.manual_seed(1)
         replay = Replay(config.buffer_rows, env.n_envs, env.obs_dim, (2, 2))
-        experience = Experience(replay, policy.normalizer, 5, 0, False, config.reward_factor)
+        episodes = TrainingEpisodes(env.n_envs, 0, False)
+        experience = Experience(replay, policy.normalizer, episodes, 5, 0, config.reward_factor)
         demos = ChunkDataset(torch.full((9, 2), 7.0), torch.full((9, 2), 7.0), np.arange(8), 2)
         networks = Critics(PLAIN, task.obs_dim, task.action_dim, 2), MLP(RESIDUAL, 2, 1)
         idql = IDQL(config, policy, *networks, experience, demos, n_updates, 0, rewarded_demos)

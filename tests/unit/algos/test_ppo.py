@@ -121,7 +121,7 @@ def test_every_iteration_starts_new_episodes_when_told_to(make: Make) -> None:
     env = ToyEnv()
     ppo = make(env, n_steps=4)
     assert env.time.any()
-    ppo.reset_each_itr = True
+    ppo.episodes.reset_each_itr = True
     for itr in (2, 3):
         info = ppo.collect(env, itr)
         first_obs, _ = env.log[-4]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 
-from inril.learning.episodes import EpisodeStatistics
+from inril.envs.base import BatchedEnv
+from inril.learning.episodes import EpisodeStatistics, TrainingEpisodes
 from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state, warmup_cosine
 from inril.tensor_file import pack, unpack
-from inril.types import ChunkStep
+from inril.types import ChunkStep, FloatArray
 
 
 def steps(n: int, seed: int = 0) -> list[ChunkStep]:
@@ -96,3 +99,46 @@ def test_optimizer_decays_weights_apart_from_the_gradient() -> None:
     weight.grad = torch.tensor([3.0])
     optimizer.step()
     assert weight.item() == pytest.approx(2.0 * (1 - 0.1 * 0.5) - 0.1, abs=1e-6)  # Adam's first step has size lr
+
+
+class Resets:
+    """An environment of which only resets matter here."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def reset(self, seed: int) -> FloatArray:
+        self.seeds.append(seed)
+        return np.full((3, 1), 7.0)
+
+
+@pytest.mark.parametrize(("reset_each_itr", "begun"), [(False, [True, False, False]), (True, [True, True, True])])
+def test_episodes_go_on_or_begin_with_every_iteration(reset_each_itr: bool, begun: list[bool]) -> None:
+    episodes, env = TrainingEpisodes(3, seed=0, reset_each_itr=reset_each_itr), Resets()
+    for itr, is_new in enumerate(begun):
+        assert episodes.begin(cast(BatchedEnv, env), itr) == is_new
+        assert (episodes.see() == (7.0 if is_new else 0.0)).all()
+        [step] = steps(1, seed=itr)
+        episodes.add(step)
+        info = episodes.pop()
+        assert (info["env_steps"], info["n_diverged"]) == (step.n_steps.sum(), 0)
+    assert len(set(env.seeds)) == len(env.seeds) == sum(begun)
+
+
+def test_episodes_of_training_resume_bit_for_bit() -> None:
+    history = steps(30)
+    infos = []
+    for resumes in (False, True):
+        episodes = TrainingEpisodes(3, seed=0, reset_each_itr=False)
+        episodes.begin(cast(BatchedEnv, Resets()), 1)
+        for step in history[:10]:
+            episodes.add(step)
+        episodes.pop()
+        if resumes:
+            state, episodes = unpack(*pack(episodes.state_dict())), TrainingEpisodes(3, seed=0, reset_each_itr=False)
+            episodes.load_state_dict(state)
+        assert not episodes.begin(cast(BatchedEnv, Resets()), 2)
+        for step in history[10:]:
+            episodes.add(step)
+        infos.append(episodes.pop())
+    assert infos[0] == infos[1]
