@@ -13,6 +13,7 @@ from toy_env import ToyEnv
 from inril.algos.awac import AWAC
 from inril.config.algos import AWACConfig
 from inril.config.policy import NetworkConfig
+from inril.learning.episodes import TrainingEpisodes
 from inril.learning.experience import Experience
 from inril.learning.replay_buffer import Replay, Transitions
 from inril.policies.critics import Critics
@@ -38,7 +39,8 @@ def awac(diffusion_policy: DiffusionPolicy) -> AWAC:
     env, policy = ToyEnv(), copy.deepcopy(diffusion_policy)
     torch.manual_seed(1)
     replay = Replay(CONFIG.buffer_rows, env.n_envs, env.obs_dim, policy.chunk_shape)
-    experience = Experience(replay, policy.normalizer, 5, 0, False, CONFIG.reward_factor)
+    episodes = TrainingEpisodes(replay.n_envs, seed=0, reset_each_itr=False)
+    experience = Experience(replay, policy.normalizer, episodes, 5, 0, CONFIG.reward_factor)
     algorithm = AWAC(CONFIG, policy, Critics(PLAIN, 2, 2, 2), experience, n_updates=3, seed=0)
     algorithm.collect(env, 1)
     return algorithm
