@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from inril.config.base import Model
+from inril.config.base import Device, Execution, Model, OnMismatch
 from inril.config.layers import Layer, read_yaml, validate
 from inril.config.project import Project
 from inril.errors import InputError
@@ -44,6 +45,27 @@ def _above_zero(_: Any, m: int | Literal["inf"]) -> None:
 Count = Annotated[int, Parameter(converter=_whole, validator=Number(gt=0))]
 Seed = Annotated[int, Parameter(converter=_whole, validator=Number(gte=0))]
 Interleaving = Annotated[int | Literal["inf"], Parameter(converter=_m, validator=_above_zero)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Computing:
+    """What a run that learns is told besides its settings and inputs.
+
+    Attributes:
+        on_mismatch: what to do when the folder holds the state of another run.
+        device: of the networks; auto takes a GPU if there is one.
+        sim_threads: threads of the simulator.
+    """
+
+    on_mismatch: OnMismatch = "error"
+    device: Device = "auto"
+    sim_threads: Count = 1
+
+    @property
+    def execution(self) -> Execution:
+        """On what it computes."""
+        return Execution(device=self.device, sim_threads=self.sim_threads)
 
 
 def read_config(model: type[ModelT], text: str) -> ModelT:

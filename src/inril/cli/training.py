@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inril.cli.options import Count, Seed, read_config
-from inril.config.base import Device, Execution, OnMismatch
+from inril.cli.options import Computing, Count, Seed, read_config
 from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
+
+_USUAL = Computing()
 
 
 def demos(*, config: str, out: Path, sim_threads: Count = 1) -> None:
@@ -23,41 +24,22 @@ def demos(*, config: str, out: Path, sim_threads: Count = 1) -> None:
     make_demos(settings, out, sim_threads)
 
 
-def pretrain(
-    *,
-    config: str,
-    demos: Path,
-    out: Path,
-    on_mismatch: OnMismatch = "error",
-    device: Device = "auto",
-    sim_threads: Count = 1,
-) -> None:
+def pretrain(*, config: str, demos: Path, out: Path, computing: Computing = _USUAL) -> None:
     """Clone demonstrations; resumes where it was interrupted.
 
     Args:
         config: resolved settings: a YAML file, or JSON in place.
         demos: demonstrations, HDF5.
         out: folder of the run.
-        on_mismatch: what to do when the folder holds the state of another run.
-        device: of the networks; auto takes a GPU if there is one.
-        sim_threads: threads of the simulator.
+        computing: what a run is told besides.
     """
     settings = read_config(PretrainConfig, config)
     from inril.train import pretrain
 
-    pretrain.run(settings, demos, out, on_mismatch, Execution(device=device, sim_threads=sim_threads))
+    pretrain.run(settings, demos, out, computing.on_mismatch, computing.execution)
 
 
-def finetune(
-    *,
-    config: str,
-    demos: Path,
-    policy: Path,
-    out: Path,
-    on_mismatch: OnMismatch = "error",
-    device: Device = "auto",
-    sim_threads: Count = 1,
-) -> None:
+def finetune(*, config: str, demos: Path, policy: Path, out: Path, computing: Computing = _USUAL) -> None:
     """Fine-tune a policy; resumes where it was interrupted.
 
     Args:
@@ -65,14 +47,12 @@ def finetune(
         demos: demonstrations, HDF5.
         policy: pre-trained policy.safetensors.
         out: folder of the run.
-        on_mismatch: what to do when the folder holds the state of another run.
-        device: of the networks; auto takes a GPU if there is one.
-        sim_threads: threads of the simulator.
+        computing: what a run is told besides.
     """
     settings = read_config(FinetuneConfig, config)
     from inril.train import finetune
 
-    finetune.run(settings, demos, policy, out, on_mismatch, Execution(device=device, sim_threads=sim_threads))
+    finetune.run(settings, demos, policy, out, computing.on_mismatch, computing.execution)
 
 
 def evaluate(*, policy: Path, episodes: Count = 200, seed: Seed = 0) -> None:
