@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from inril.errors import InputError
+from inril.publishing.contents import check_size
 from inril.publishing.mirror import MIRROR
-from inril.publishing.store import check_size
 
 ROOT = Path(__file__).parents[3]
 STORE_MB, HISTORY_MB = 100, 220
