@@ -76,7 +76,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(root / "config" / "config.yaml", r"^  fig1:(.*\n)+?(?=  fig8:)", "")
     edit(root / "config" / "config.yaml", r"^  fig9:(.*\n)+?(?=\nplot:)", COMPARISON)
     edit(root / "config" / "config.yaml", r"^        controls:\n          - \{method: dppo_il_only.*\n", "")
-    edit(root / "src" / "inril" / "publishing" / "store.py", "^_KEPT_ARMS = .*", '_KEPT_ARMS = ("m2", "minf")')
+    edit(root / "src" / "inril" / "publishing" / "current.py", "^_KEPT_ARMS = .*", '_KEPT_ARMS = ("m2", "minf")')
     git(root, "init", "--quiet")
     make(root, "snakemake", "--cores", "2", "results/fig8.pdf")
     assert make(root, "inril", "publish").startswith("published smoke: 3 of 3 runs; ")
