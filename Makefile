@@ -14,8 +14,10 @@ TEST_PROCESSES ?= 2
 HERE := $(shell dirname "$(strip $(MAKEFILE_LIST))")
 ELSEWHERE := $(filter-out .,$(HERE))
 
-# The environment's programs first, so that Snakemake's jobs find them too.
-RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# The environment's programs first, so that Snakemake's jobs find them too. Bytecode is compiled at first import, for the
+# small part that is imported at all, also where PYTHONDONTWRITEBYTECODE is set: else every start of Snakemake or of a job
+# compiles again, which takes longer than all that it does.
+RUN := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake$(if $(ELSEWHERE), --snakefile "$(HERE)/Snakefile")
 # What takes its modules from the checkout and writes to the working directory.
 MODULE := $(if $(ELSEWHERE),PYTHONPATH="$(HERE)") $(RUN) python -m
@@ -24,8 +26,7 @@ NOTES := RUFF_CACHE_DIR="$(CURDIR)/.ruff_cache" MYPY_CACHE_DIR="$(CURDIR)/.mypy_
 ON_CHECKOUT := $(if $(ELSEWHERE),cd "$(HERE)" && $(NOTES)) $(RUN)
 PYTEST := $(ON_CHECKOUT) python -m pytest$(if $(ELSEWHERE), -o cache_dir="$(CURDIR)/.pytest_cache")
 
-# Bytecode is compiled at first import, for the small part that is imported at all. Building with the locked backends
-# spares a download for each source package.
+# Building with the locked backends spares a download for each source package.
 PIP := python -m pip --disable-pip-version-check install --quiet --no-compile --no-build-isolation $(PIP_FLAGS)
 # These come first: they install the others.
 INSTALLERS := ^(pip|setuptools|flit_core)==
