@@ -169,8 +169,13 @@ SUBJECTS = (
         True,
         r"(out|run)/.*",
     ),
-    # Of these rows a checkpoint knows the length alone.
-    Subject("unfinished metrics", ("run/progress.csv",), _command(*_RESUMED, "--out", "run"), writes=r"(out|run)/.*"),
+    Subject(
+        "unfinished metrics",
+        ("run/progress.csv", "run/diagnostics.csv"),
+        _command(*_RESUMED, "--out", "run", results="run/[md]*.csv"),
+        True,
+        r"(out|run)/.*",
+    ),
     Subject("metrics", ("metrics.csv",), _command("aggregate", *_TABLE)),
     Subject("published table", ("published/workstation/fig8.csv",), _command("aggregate", *_TABLE)),
     Subject("adopted result", ("results/published/**/*",), adopt, writes=r"(out|\.snakemake|results/smoke)/.*"),
@@ -260,8 +265,11 @@ def _write_mirror(phase: Path, metrics: Path) -> None:
 def _flip(path: Path, chance: random.Random) -> None:
     content = bytearray(path.read_bytes())
     for _ in range(chance.choice((1, 1, 2, 8))):
-        # Half of them near the beginning, where files say what they are.
-        place = chance.randrange(len(content) if chance.random() < 0.5 else min(len(content), 2048))
+        # Half of them where files say what they are: near the beginning, or where HDF5 keeps texts.
+        start, length = 0, len(content)
+        if chance.random() < 0.5:
+            start, length = max(chance.choice((0, content.find(b"GCOL"))), 0), 2048
+        place = chance.randrange(start, min(start + length, len(content)))
         content[place] ^= 1 << chance.randrange(8)
     path.write_bytes(content)
 

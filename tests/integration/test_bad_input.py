@@ -421,6 +421,19 @@ def test_metrics_shorter_than_the_checkpoint_says(refuse: Refuse, inputs: tiny.I
     assert "bytes of metrics, got " in error
 
 
+@pytest.mark.parametrize("name", ["progress.csv", "diagnostics.csv"])
+def test_metrics_other_than_the_checkpoint_says(
+    refuse: Refuse, inputs: tiny.Inputs, unfinished: Path, name: str
+) -> None:
+    file = unfinished / name
+    file.write_bytes(file.read_bytes().replace(b"train", b"eval_", 1))
+    with nothing_overwritten(unfinished):
+        error = refuse(*fine_tuning(inputs, unfinished))
+    assert error.startswith(f"{file}: expected the ")
+    assert "bytes that the checkpoint knows, of sha256 " in error
+    assert error.rstrip().endswith("Put the file back as it was, or delete the run's folder to start it again")
+
+
 def test_finished_run(refuse: Refuse, inputs: tiny.Inputs, reference: Path) -> None:
     with nothing_overwritten(reference):
         error = refuse(*fine_tuning(inputs, reference))

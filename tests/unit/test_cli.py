@@ -136,6 +136,7 @@ def test_unreadable_settings_are_refused(
 def test_what_the_user_can_put_right_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     error: BaseException,
     status: int,
     message: str,
@@ -143,15 +144,17 @@ def test_what_the_user_can_put_right_is_one_line(
     def fail() -> None:
         raise error
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reference, "schemas", fail)
     assert cli.main(["schemas", "--out", "folder"]) == status
     assert capsys.readouterr().err.startswith(message)
 
 
-def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fail() -> None:
         raise OSError(errno.EBADF, "Bad file descriptor")
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reference, "schemas", fail)
     with pytest.raises(OSError, match="Bad file descriptor"):
         cli.main(["schemas", "--out", "folder"])

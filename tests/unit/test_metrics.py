@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from pathlib import Path
 
@@ -14,8 +15,8 @@ RUN = {"task": "hopper", "method": "dppo", "separation": "surgery", "m": 2, "see
 HEADER = "task,method,separation,m,seed,itr,env_steps,split,metric,value\n"
 
 
-def open_log(path: Path, length: int = 0) -> MetricsLog:
-    return MetricsLog(path, RUN, length)
+def open_log(path: Path, length: int = 0, sha256: str = "") -> MetricsLog:
+    return MetricsLog(path, RUN, length, sha256)
 
 
 def test_rows_are_one_fact_each(tmp_path: Path) -> None:
@@ -95,12 +96,36 @@ def test_file_shorter_than_its_checkpoint_says_is_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError) as caught:
         open_log(path, 500)
     assert str(caught.value) == (
-        f"{path}: expected 500 bytes of metrics, got {len(HEADER)}. Delete the run's folder to start it again"
+        f"{path}: expected 500 bytes of metrics, got {len(HEADER)}. "
+        "Put the file back as it was, or delete the run's folder to start it again"
     )
     assert path.read_text() == HEADER
     with pytest.raises(InputError, match=r"expected 500 bytes of metrics, got 0"):
         open_log(tmp_path / "missing.csv", 500)
     assert not (tmp_path / "missing.csv").exists()
+
+
+def test_file_other_than_its_checkpoint_says_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    log = open_log(path)
+    log.add(1, 1, "train", {"ä": 1.0})
+    length, sha256 = log.flush(), log.sha256
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    resumed = open_log(path, length, sha256)
+    resumed.add(2, 2, "train", {"b": 2.0})
+    resumed.flush()
+    assert resumed.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    changed = path.read_bytes().replace(b"1.0", b"7.0")
+    path.write_bytes(changed)
+    with pytest.raises(InputError) as caught:
+        open_log(path, length, sha256)
+    assert str(caught.value) == (
+        f"{path}: expected the {length} bytes that the checkpoint knows, of sha256 {sha256}, "
+        f"got others, of {hashlib.sha256(changed[:length]).hexdigest()}. "
+        "Put the file back as it was, or delete the run's folder to start it again"
+    )
+    assert path.read_bytes() == changed
+    open_log(path, length)  # of a checkpoint that knows the length alone
 
 
 def test_unwritable_place_is_one_clear_error(tmp_path: Path) -> None:

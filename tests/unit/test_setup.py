@@ -82,6 +82,38 @@ def test_make_uses_the_cores_that_there_are() -> None:
     assert "snakemake --cores all results/fig8.pdf" in shown.stdout
 
 
+def make(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Call the project's Makefile from another folder."""
+    command = ["make", "--file", str(ROOT / "Makefile"), *args]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_called_from_another_folder_make_writes_only_there(tmp_path: Path) -> None:
+    shown = make(tmp_path, "--dry-run", "fig8", "test").stdout
+    assert "-m venv --clear .venv" in shown
+    assert f'--no-deps --editable "{ROOT}"' in shown
+    assert (
+        f'PATH="{tmp_path}/.venv/bin:$PATH" snakemake --snakefile "{ROOT}/Snakefile" --cores all results/fig8.pdf'
+        in shown
+    )
+    assert f'cd "{ROOT}" && ' in shown
+    assert f'pytest -o cache_dir="{tmp_path}/.pytest_cache" ' in shown
+    refused = make(tmp_path, "publish")
+    assert refused.stderr.splitlines()[0] == (
+        f"error: make publish: expected to be called in a checkout, got {tmp_path}. "
+        f"Make one of your own: git clone {ROOT}"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.access("/", os.W_OK), reason="this user may write everywhere")
+def test_where_make_cannot_write_it_says_what_to_type() -> None:
+    assert make(Path("/"), "fig8").stderr.splitlines()[0] == (
+        "error: /: expected a folder that you can write to, got one that you cannot. Call it from one of your own: "
+        f"mkdir -p ~/inril && cd ~/inril && make --file {ROOT}/Makefile fig8"
+    )
+
+
 @pytest.mark.slow
 def test_pulling_without_git_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
@@ -101,7 +133,7 @@ def test_pulling_without_git_says_what_to_do(tmp_path: Path) -> None:
 def test_checkouts_keep_line_ends_whatever_gits_settings() -> None:
     told = subprocess.run(["git", "-C", str(ROOT), "ls-files", "--eol"], capture_output=True, text=True, check=False)
     if told.returncode:
-        pytest.skip("no git checkout")
+        pytest.skip("no git checkout, or one that belongs to somebody else")
     # index, work tree, attributes, path: "i/lf w/lf attr/text=auto eol=lf <tab> Makefile"
     files = [line.partition("\t")[0].split(maxsplit=2) for line in told.stdout.splitlines()]
     attributes = {attribute.strip() for index, _, attribute in files if index == "i/lf"}

@@ -1,7 +1,9 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from inril.publishing.store import Stage
@@ -9,22 +11,32 @@ from inril.publishing.store import Stage
 ROOT = Path(__file__).parents[2]
 
 
-def dvc(*args: str) -> str:
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """What DVC reads of the project, where it may write, as it does when it reads."""
+    (tmp_path / ".dvc").mkdir()
+    for file in (".dvc/config", "dvc.yaml", "dvc.lock"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    (tmp_path / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+    return tmp_path
+
+
+def dvc(repository: Path, *args: str) -> str:
     command = [sys.executable, "-m", "dvc", *args]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True).stdout
 
 
 def stages() -> dict[str, dict[str, object]]:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-def test_stages_are_valid_and_in_order() -> None:
-    names = [line.split()[0] for line in dvc("stage", "list").splitlines()]
+def test_stages_are_valid_and_in_order(repository: Path) -> None:
+    names = [line.split()[0] for line in dvc(repository, "stage", "list").splitlines()]
     assert {name.split("@")[1] for name in names} == {"laptop", "long", "workstation"}
     assert [name for name in names if name.endswith("@laptop")] == [
         f"{phase}@laptop" for phase in ("demos", "pretrain", "finetune", "figures")
     ]
-    edges = dvc("dag", "--dot")
+    edges = dvc(repository, "dag", "--dot")
     for before, after in (("demos", "pretrain"), ("pretrain", "finetune"), ("finetune", "figures")):
         assert f'"{before}@laptop" -> "{after}@laptop"' in edges
 

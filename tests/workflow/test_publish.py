@@ -63,7 +63,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose default budget is smoke, with Fig. 8 and a comparison of one of its arms, published."""
     root = tmp_path_factory.mktemp("publish") / "origin"
     for folder in ("config", "profiles", "rules", "src", "workflow"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (root / ".dvc").mkdir()
     for file in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml"):
         shutil.copy(ROOT / file, root / file)

@@ -225,7 +225,10 @@ class Project:
         root = self._files.lineage("methods", method)[0]
         layers = [self._files.read("methods", root), *(file.part("finetune", root) for file in self._files_of(task))]
         names = [layer.values["policy_name"] for layer in layers if "policy_name" in layer.values]
-        return str(names[-1])  # a root names one
+        if not names:
+            expected = "the policy that the method starts from, or a base that has one"
+            raise InputError(layers[0].path, field="policy_name", expected=expected, got="nothing")
+        return str(names[-1])
 
     def _check_demo_files(self) -> None:
         for task in self.root.demo_files:

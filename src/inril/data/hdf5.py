@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from inril.files import one_line, read_error
 Array = npt.NDArray[Any]
 
 _HEAD = 64  # bytes that tell a web page from other files
+_HEAP = b"GCOL\x01\0\0\0"  # beginning of a heap of texts; as long as that of each object in it
 _OPEN_FOR_WRITE = "already open for write"  # HDF5's words; no code of their own tells this from damage
 
 
@@ -38,6 +40,7 @@ def open_hdf5(path: Path, hint: str = "") -> Iterator[h5py.File]:
     try:
         _check_signature(path, hint)
         with h5py.File(path, "r", locking=False) as file:
+            _check_text(file, path, hint)
             yield file
     except FileNotFoundError:
         raise InputError(path, expected="an HDF5 file", got="nothing there") from None
@@ -56,6 +59,45 @@ def _check_signature(path: Path, hint: str) -> None:
         head = raw.read(_HEAD).lstrip()
     if not h5py.is_hdf5(path):
         raise WrongContent(path, expected="an HDF5 file", got=_other_kind(head), hint=hint)
+
+
+def _check_text(file: h5py.File, path: Path, hint: str) -> None:
+    """Walk through the heaps that hold texts of any length: HDF5 walks on for ever where a size in one is damaged.
+
+    Source: HDF5 File Format Specification 3.0, III.E Global Heap.
+    """
+    length_bytes = file.id.get_create_plist().get_sizes()[1]
+    with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(_HEAP)
+        while start >= 0:
+            end = _end_of_heap(content, start, length_bytes)
+            if end is None:
+                got = f"a truncated or damaged one (texts at byte {start})"
+                raise WrongContent(path, expected="a whole HDF5 file", got=got, hint=hint)
+            start = content.find(_HEAP, end)
+
+
+def _end_of_heap(content: mmap.mmap, start: int, length_bytes: int) -> int | None:
+    """Return where a heap ends, None if its sizes do not add up."""
+    head = len(_HEAP) + length_bytes  # of the heap and of each object in it, filled up to eights
+
+    def size_at(place: int) -> int:
+        return int.from_bytes(content[place + len(_HEAP) : place + head], "little")
+
+    place, end = start + _in_eights(head), start + size_at(start)
+    if not place < end <= len(content):
+        return None
+    while place + head <= end:
+        is_text = content[place : place + 2] != b"\0\0"  # else the rest, which is free and counts its own head
+        size = _in_eights(head) + _in_eights(size_at(place)) if is_text else size_at(place)
+        place += size
+        if size == 0 or place > end:
+            return None
+    return end
+
+
+def _in_eights(size: int) -> int:
+    return -(-size // 8) * 8
 
 
 def _other_kind(head: bytes) -> str:

@@ -19,7 +19,6 @@ from inril.device import resolve
 from inril.errors import InputError
 from inril.evaluate import Evaluation, evaluate
 from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
-from inril.metrics import MetricsLog
 from inril.policies.acting import PolicyActor
 from inril.policies.ema import update_ema
 from inril.policies.policy_file import ChunkedPolicy, PolicySpec, save_policy
@@ -27,6 +26,7 @@ from inril.progress import progress
 from inril.seeding import subseed, torch_stream
 from inril.train.origin import origin_here
 from inril.train.run_folder import open_run
+from inril.train.run_log import flushed, resumed_log
 
 log = logging.getLogger(__name__)
 _PROBE_SIZE = 4096
@@ -64,13 +64,11 @@ def run(
     inputs = {"demos": read_provenance(demos)["content_sha256"], **pretrain_versions(cfg.task.suite)}
     with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder:
         cloning = Cloning(cfg, data, execution)
-        length = 0
         if folder.state is not None:
-            length = folder.state["metrics_length"]
             cloning.load_state_dict(folder.state)
             log.info("resuming at gradient step %d", cloning.step)
         row = {"task": cfg.task.id, "method": cfg.policy_name, "separation": "", "m": "", "seed": cfg.seed}
-        metrics = MetricsLog(folder.progress, row, length)
+        metrics = resumed_log(folder.progress, row, folder.state or {}, "metrics")
         with progress("pretrain", cfg.optim.max_steps, cloning.step) as advance:
             while not cloning.finished:
                 cloning.train_block(out)
@@ -79,7 +77,7 @@ def run(
                 advance(cfg.plateau.check_every)
                 log.info("step %d: %s", cloning.step, ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
                 folder.check()
-                folder.save({**cloning.state_dict(), "metrics_length": metrics.flush()})
+                folder.save({**cloning.state_dict(), **flushed(metrics, "metrics")})
         report = cloning.report()
         folder.check()
         for episode in report.episodes(cfg.task.metric):

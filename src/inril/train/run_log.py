@@ -6,6 +6,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +36,8 @@ class RunLog:
         run["task"] = cfg.task.id
         timing = folder.path / "timing.csv"
         kept = timing.stat().st_size if state and timing.exists() else 0
-        self.metrics = MetricsLog(folder.progress, run, int(state.get("metrics_length", 0)))
-        self.diagnostics = MetricsLog(folder.path / "diagnostics.csv", run, int(state.get("diagnostics_length", 0)))
+        self.metrics = resumed_log(folder.progress, run, state, "metrics")
+        self.diagnostics = resumed_log(folder.path / "diagnostics.csv", run, state, "diagnostics")
         self._timing = MetricsLog(timing, run, kept)
         self.seconds: dict[str, float] = defaultdict(float)
         self._cpu_start_s = time.process_time()
@@ -47,9 +49,9 @@ class RunLog:
         yield
         self.seconds[part] += time.perf_counter() - start
 
-    def flush(self) -> dict[str, int]:
+    def flush(self) -> dict[str, int | str]:
         """Write metrics and diagnostics through to the disk; returns what a checkpoint keeps of them."""
-        return {"metrics_length": self.metrics.flush(), "diagnostics_length": self.diagnostics.flush()}
+        return {**flushed(self.metrics, "metrics"), **flushed(self.diagnostics, "diagnostics")}
 
     def flush_timing(self, itr: int, env_steps: int) -> None:
         """Write down the time since the last call; it depends on the machine, so no checkpoint holds it."""
@@ -59,6 +61,26 @@ class RunLog:
         self._cpu_start_s = now_s
         self._timing.flush()
         self.seconds.clear()
+
+
+def flushed(log: MetricsLog, name: str) -> dict[str, int | str]:
+    """Write a log through to the disk and return what a checkpoint keeps of it, under the log's name."""
+    return {f"{name}_length": log.flush(), f"{name}_sha256": log.sha256}
+
+
+def resumed_log(path: Path, run: Mapping[str, object], state: Mapping[str, Any], name: str) -> MetricsLog:
+    """Return a log as it was when a checkpoint was saved, or a new one if there is none.
+
+    Args:
+        path: of the log.
+        run: values of its first five columns.
+        state: of the checkpoint; those of earlier versions hold no sha256.
+        name: of the log, as `flushed` had it.
+
+    Raises:
+        InputError: the file is not what the checkpoint says, or cannot be written.
+    """
+    return MetricsLog(path, run, int(state.get(f"{name}_length", 0)), state.get(f"{name}_sha256", ""))
 
 
 def diagnosed(cfg: FinetuneConfig, told: Info, info: Info, sums: Mapping[str, Sequence[float]]) -> Info:

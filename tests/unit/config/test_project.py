@@ -98,6 +98,12 @@ def test_a_method_takes_over_what_is_set_for_its_base_in_every_file(config_dir: 
     assert own.algo.model_dump(exclude={"bc_loss"}) == base.algo.model_dump()
 
 
+def test_a_method_without_a_base_names_its_policy(config_dir: Path) -> None:
+    (config_dir / "methods/dppo_bcloss.yaml").write_text("algo: {bc_loss: {weight: 0.1}}\n")
+    with pytest.raises(InputError, match=r"dppo_bcloss.yaml: policy_name: expected the policy .*, got nothing"):
+        project(config_dir).check()
+
+
 @pytest.mark.parametrize("base", ["ddpo", "dppo_bcloss", "dppo_demoloss"])
 def test_a_base_is_a_method_without_one(config_dir: Path, base: str) -> None:
     change(config_dir / "methods/dppo_bcloss.yaml", {"base": base})

@@ -263,6 +263,17 @@ def test_truncated_file(demo_path: Path, task: TaskSpec, keep: float) -> None:
     assert "FILE: expected a whole HDF5 file, got a truncated or damaged one (" in message(demo_path, task)
 
 
+@pytest.mark.parametrize("size", [0, 5000, 2**64 - 1])
+@pytest.mark.parametrize("place", [8, 24])  # where the size of the texts' heap and that of the first text stand
+def test_damaged_sizes_of_texts(demo_path: Path, task: TaskSpec, place: int, size: int) -> None:
+    content = bytearray(demo_path.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + place : heap + place + 8] = size.to_bytes(8, "little")
+    demo_path.write_bytes(content)
+    complaint = message(demo_path, task)  # HDF5 itself would not come back
+    assert f"FILE: expected a whole HDF5 file, got a truncated or damaged one (texts at byte {heap})" in complaint
+
+
 def test_damaged_data(demo_path: Path, task: TaskSpec) -> None:
     with h5py.File(demo_path) as file:
         offset = file["data/demo_1/actions"].id.get_chunk_info(0).byte_offset

@@ -20,10 +20,11 @@ def test_the_store_stays_small() -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git repository, such as an archive of the sources")
 def test_history_stays_small() -> None:
-    counted = subprocess.run(
-        ["git", "count-objects", "-v"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    sizes = dict(line.split(": ") for line in counted.splitlines())
+    counted = subprocess.run(["git", "count-objects", "-v"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if "dubious ownership" in counted.stderr:
+        pytest.skip("a checkout of somebody else, of which git tells nothing")
+    assert counted.returncode == 0, counted.stderr
+    sizes = dict(line.split(": ") for line in counted.stdout.splitlines())
     assert int(sizes["size-pack"]) + int(sizes["size"]) <= HISTORY_MB * 1024
 
 
