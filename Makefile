@@ -8,6 +8,9 @@ PIP_FLAGS ?=
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
 
+# Many containers keep no bytecode; every call of pip and every test process would compile again what it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The environment's programs first, so that Snakemake's jobs find them too.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 # Bytecode is compiled at first import, for the small part that is imported at all. Building with the locked setuptools
