@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 from inril.cli.options import Count, Seed, read_config
@@ -45,6 +46,7 @@ def pretrain(
     settings = read_config(PretrainConfig, config)
     from inril.train import pretrain
 
+    gc.freeze()  # what is imported stays, so that no collection has to look through it again
     pretrain.run(settings, demos, out, on_mismatch, Execution(device=device, sim_threads=sim_threads))
 
 
@@ -72,6 +74,7 @@ def finetune(
     settings = read_config(FinetuneConfig, config)
     from inril.train import finetune
 
+    gc.freeze()  # what is imported stays, so that no collection has to look through it again
     finetune.run(settings, demos, policy, out, on_mismatch, Execution(device=device, sim_threads=sim_threads))
 
 
