@@ -14,10 +14,12 @@ TEST_PROCESSES ?= 2
 HERE := $(shell dirname "$(strip $(MAKEFILE_LIST))")
 ELSEWHERE := $(filter-out .,$(HERE))
 
-# The environment's programs first, so that Snakemake's jobs find them too. Bytecode is compiled at first import, for the
-# small part that is imported at all, also where PYTHONDONTWRITEBYTECODE is set: else every start of Snakemake or of a job
-# compiles again, which takes longer than all that it does.
-RUN := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/.venv/bin:$$PATH"
+# Bytecode is compiled at first import, for the small part that is imported at all, also where the caller keeps none: else
+# every start of pip, of Snakemake and of a job compiles again, which takes longer than all that it does.
+export PYTHONDONTWRITEBYTECODE :=
+
+# The environment's programs first, so that Snakemake's jobs find them too.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake$(if $(ELSEWHERE), --snakefile "$(HERE)/Snakefile")
 # What takes its modules from the checkout and writes to the working directory.
 MODULE := $(if $(ELSEWHERE),PYTHONPATH="$(HERE)") $(RUN) python -m

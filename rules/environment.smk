@@ -15,5 +15,7 @@ os.environ.update(
     PYTHONPATH=before("PYTHONPATH", BASE / "src"),
     PATH=before("PATH", os.path.dirname(sys.executable)),
     PYTHONUTF8="1",
+    # Many containers keep no bytecode. Each job would compile all that it imports, for longer than it takes to load.
+    PYTHONDONTWRITEBYTECODE="",
     INRIL_BASE=str(BASE),  # for environment.post-deploy.sh
 )

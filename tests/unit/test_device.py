@@ -17,7 +17,7 @@ from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, GaussianConfig, NetworkConfig
 from inril.device import randn, resolve
 from inril.errors import InputError
-from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.optimizer import AdamW, load_optimizer_state, optimizer_state
 from inril.policies import mlp
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, sample_chain
@@ -106,7 +106,7 @@ def test_a_sampler_is_the_chain() -> None:
 
 def test_the_optimizer_resumes_where_its_parameters_are() -> None:
     parameter = torch.nn.Parameter(torch.ones(3))
-    optimizer = adamw([parameter], 0.1)
+    optimizer = AdamW([parameter], 0.1)
     parameter.grad = torch.ones(3)
     optimizer.step()
     elsewhere = torch.nn.Parameter(torch.ones(3, device=META))

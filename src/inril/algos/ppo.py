@@ -20,7 +20,7 @@ from inril.config.runs import FinetuneConfig
 from inril.envs.base import BatchedEnv
 from inril.learning.episodes import TrainingEpisodes
 from inril.learning.gae import RewardScaler, explained_variance, gae, successor_values
-from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.optimizer import AdamW, Optimizer, load_optimizer_state, optimizer_state
 from inril.learning.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 from inril.learning.update import Info, Update
 from inril.learning.watch import Watch
@@ -302,12 +302,12 @@ class PPO:
     def _values(self, obs: Tensor) -> Tensor:
         return torch.cat([self.critic(part).squeeze(1) for part in obs.split(self.microbatch)])
 
-    def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+    def _make_optimizers(self) -> dict[str, Optimizer]:
         decay, eps = self.stepping.weight_decay, self.stepping.eps
         rates = {"actor": self.config.actor_lr, "critic": self.config.critic_lr}
         if not self.stepping.joint:
-            return {name: adamw(self._parameters(name), lr, decay, eps) for name, lr in rates.items()}
-        joint = adamw(self.head.parameters(), rates["actor"], decay, eps)
+            return {name: AdamW(self._parameters(name), lr, decay, eps) for name, lr in rates.items()}
+        joint = AdamW(self.head.parameters(), rates["actor"], decay, eps)
         joint.add_param_group({"params": self._parameters("critic"), "lr": rates["critic"]})
         return {"actor_critic": joint}
 

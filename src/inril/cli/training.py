@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 from inril.cli.options import Computing, Count, Seed, read_config
@@ -36,6 +37,7 @@ def pretrain(*, config: str, demos: Path, out: Path, computing: Computing = _USU
     settings = read_config(PretrainConfig, config)
     from inril.train import pretrain
 
+    gc.freeze()  # what is imported stays, so that no collection has to look through it again
     pretrain.run(settings, demos, out, computing.on_mismatch, computing.execution)
 
 
@@ -52,6 +54,7 @@ def finetune(*, config: str, demos: Path, policy: Path, out: Path, computing: Co
     settings = read_config(FinetuneConfig, config)
     from inril.train import finetune
 
+    gc.freeze()  # what is imported stays, so that no collection has to look through it again
     finetune.run(settings, demos, policy, out, computing.on_mismatch, computing.execution)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.optimizer import AdamW, Optimizer, load_optimizer_state, optimizer_state
 from inril.learning.update import Info, Update
 
 
@@ -37,7 +37,7 @@ class ImitationBlock:
     ) -> None:
         self.parameters, self.after = list(parameters), after
         self.n_steps, self.batch_size, self.max_grad_norm = n_steps, batch_size, max_grad_norm
-        self.optimizer: torch.optim.Optimizer = adamw(self.parameters, lr, weight_decay)
+        self.optimizer: Optimizer = AdamW(self.parameters, lr, weight_decay)
 
     def updates(self, il_loss: Callable[[], Tensor]) -> Iterator[Update]:
         """Yield one block's gradient steps.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inril.interleave.aggregators import dot
 from inril.interleave.separation import flatten, gradient_of, pair_info, random_direction
-from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.optimizer import AdamW, load_optimizer_state, optimizer_state
 from inril.learning.update import Info, Update
 
 
@@ -28,7 +28,7 @@ class OwnStep:
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, projects: bool) -> None:
         self.parameters, self.projects = list(parameters), projects
-        self.optimizer = adamw(self.parameters, lr)
+        self.optimizer = AdamW(self.parameters, lr)
 
     def update(self, il_loss: Callable[[], Tensor], noise: torch.Generator | None = None) -> Update:
         """Return a step; the gradient of reinforcement's is still in `.grad`.

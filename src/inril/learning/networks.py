@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
-from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.optimizer import AdamW, Optimizer, load_optimizer_state, optimizer_state
 from inril.learning.update import Info, Update
 
 
@@ -24,8 +23,8 @@ class Networks:
         self.networks = dict(networks)
         for name, network in self.networks.items():
             network.requires_grad_(name in lr)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            name: adamw(self.networks[name].parameters(), rate) for name, rate in lr.items()
+        self.optimizers: dict[str, Optimizer] = {
+            name: AdamW(self.networks[name].parameters(), rate) for name, rate in lr.items()
         }
 
     def update(self, name: str, backward: Callable[[], Info]) -> Update:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inril.learning.optimizer import Optimizer
+
 Info = dict[str, float]
 
 
@@ -28,7 +30,7 @@ class Update:
     name: str
     backward: Callable[[], Info]
     parameters: Sequence[Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     max_grad_norm: float | None
     is_actor: bool
 

@@ -18,7 +18,7 @@ from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.errors import InputError
 from inril.evaluate import Evaluation, evaluate
-from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state
+from inril.learning.optimizer import AdamW, load_optimizer_state, optimizer_state
 from inril.policies.acting import PolicyActor
 from inril.policies.ema import update_ema
 from inril.policies.policy_file import ChunkedPolicy, PolicySpec, save_policy
@@ -111,7 +111,7 @@ class Cloning:
         self.ema = copy.deepcopy(self.policy).requires_grad_(False)
         self.best = copy.deepcopy(self.ema)
         trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
-        self.optimizer = adamw(trained, cfg.optim.lr, cfg.optim.weight_decay)
+        self.optimizer = AdamW(trained, cfg.optim.lr, cfg.optim.weight_decay)
         self.step = 0
         self.best_step, self.best_score, self.best_loss = 0, -math.inf, math.inf
         self.lowest_loss, self.checks_without_gain = math.inf, 0

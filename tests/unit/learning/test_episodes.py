@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import cast
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 
 from inril.envs.base import BatchedEnv
 from inril.learning.episodes import EpisodeStatistics, TrainingEpisodes
-from inril.learning.optimizer import adamw, load_optimizer_state, optimizer_state, warmup_cosine
+from inril.learning.optimizer import AdamW, load_optimizer_state, optimizer_state, warmup_cosine
 from inril.tensor_file import pack, unpack
 from inril.types import ChunkStep, FloatArray
 
@@ -74,7 +76,7 @@ def test_optimizer_goes_on_where_it_was_saved() -> None:
 
     nets = [torch.nn.Linear(3, 2) for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
-    first, second = (adamw(net.parameters(), 1e-2, 0.1) for net in nets)
+    first, second = (AdamW(net.parameters(), 1e-2, 0.1) for net in nets)
     assert optimizer_state(first) == {}
     for i in range(3):
         step(nets[0], first, float(i))
@@ -93,9 +95,41 @@ def test_rate_rises_to_the_whole_and_falls_towards_nothing() -> None:
     assert warmup_cosine(9, 0, 4) == pytest.approx(0)  # an iteration that nobody planned
 
 
+def test_optimizer_takes_the_steps_of_torch() -> None:
+    sizes = [(256, 71), (256,), (7, 3), (1,)]
+    generator = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(size, generator=generator)) for size in sizes]
+    torchs = [torch.nn.Parameter(parameter.detach().clone()) for parameter in ours]
+    optimizers = (
+        AdamW(ours[:3], 1e-3, 0.01, 1e-5),
+        torch.optim.AdamW(torchs[:3], 1e-3, weight_decay=0.01, eps=1e-5, fused=True),
+    )
+    for optimizer, last in zip(optimizers, (ours[3], torchs[3]), strict=True):
+        optimizer.add_param_group({"params": [last], "lr": 1e-2})
+    for i in range(20):
+        for mine, theirs in zip(ours, torchs, strict=True):
+            mine.grad = torch.randn(mine.shape, generator=generator)
+            theirs.grad = mine.grad.clone()
+        if i % 3 == 0:  # as a network has that no loss depends on
+            ours[1].grad = torchs[1].grad = None
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(ours, torchs, strict=True))
+    optimizers[0].zero_grad()
+    assert all(parameter.grad is None for parameter in ours)
+
+
+def test_optimizer_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch; from inril.learning.optimizer import AdamW; AdamW([torch.ones(1)], 0.1);"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_optimizer_decays_weights_apart_from_the_gradient() -> None:
     weight = torch.nn.Parameter(torch.tensor([2.0]))
-    optimizer = adamw([weight], lr=0.1, weight_decay=0.5)
+    optimizer = AdamW([weight], lr=0.1, weight_decay=0.5)
     weight.grad = torch.tensor([3.0])
     optimizer.step()
     assert weight.item() == pytest.approx(2.0 * (1 - 0.1 * 0.5) - 0.1, abs=1e-6)  # Adam's first step has size lr

@@ -19,7 +19,7 @@ from inril.config.policy import DiffusionConfig, UNetConfig
 from inril.config.project import Project
 from inril.config.runs import PretrainConfig
 from inril.errors import InputError
-from inril.learning.optimizer import adamw
+from inril.learning.optimizer import AdamW
 from inril.policies.diffusion import DiffusionPolicy, chain_noise, denoising_loss, evaluation_std, sample_chain
 from inril.policies.unet import UNetDenoiser
 
@@ -162,7 +162,7 @@ def test_cloning_learns_which_chunk_goes_with_which_observation(task: TaskSpec) 
     obs = torch.eye(2, 5).repeat(32, 1)
     ramp = torch.linspace(-0.6, 0.6, 4)[:, None].expand(4, 2)
     chunk = torch.stack([ramp, -ramp]).repeat(32, 1, 1)
-    optimizer, generator = adamw(policy.parameters(), 3e-3), stream(0)
+    optimizer, generator = AdamW(policy.parameters(), 3e-3), stream(0)
     losses = []
     for _ in range(250):
         optimizer.zero_grad()
