@@ -87,7 +87,7 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
     from inril.data.chunks import split_demos
     from inril.data.demo_file import read_demos
     from inril.policies.policy_file import load_policy
-    from inril.train import finetune
+    from inril.train import finetune, run_log
     from inril.train.origin import origin_here
     from inril.train.run_folder import open_run
 
@@ -101,7 +101,7 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
     demos = paths.demos(case.budget, case.task, "generated")
     split = split_demos(read_demos(demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=policy.normalizer)
     # The loop's own clocks, on CPU time.
-    loop: Any = finetune
+    loop: Any = run_log
     loop.time = SimpleNamespace(perf_counter=time.process_time, process_time=time.process_time)
     with (
         tempfile.TemporaryDirectory() as folder,
