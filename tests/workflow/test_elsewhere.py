@@ -71,7 +71,9 @@ def test_as_a_module_with_a_prefix_it_makes_the_same(tmp_path: Path, smoke: Path
     assert (tmp_path / "rows.txt").exists()
     assert (tmp_path / "started").exists(), "a handler of the importing workflow is called too"
     assert not (tmp_path / "results").exists()
-    assert metrics(tmp_path / "part") == metrics(smoke)
+    made_here = metrics(tmp_path / "part")
+    assert len(made_here) == 1 + 3  # a pre-training, the arms
+    assert made_here.items() <= metrics(smoke).items()  # where other tests may have made more
     assert "Nothing to be done" in made(tmp_path)
 
 
