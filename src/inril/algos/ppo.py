@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from inril.algos.actor import ActorHead
 from inril.config.algos import PPOBase
@@ -28,6 +29,9 @@ from inril.policies.acting import Actor
 from inril.policies.mlp import MLP
 from inril.seeding import subseed, torch_stream
 from inril.types import BoolArray, FloatArray
+
+# The critic's rows are filled up to a multiple of this.
+_CRITIC_ROW_MULTIPLE = 64
 
 
 class Stepping(NamedTuple):
@@ -345,8 +349,8 @@ class PPO:
         assert self.rollout is not None
         distinct, count = torch.unique(row, return_counts=True)
         total = 0.0
-        parts = zip(distinct.split(self.microbatch), count.split(self.microbatch), strict=True)
-        for index, weight in parts:
+        parts = (rows.split(self.microbatch) for rows in _filled_up(distinct, count))
+        for index, weight in zip(*parts, strict=True):
             error = self.critic(self.rollout.obs.index_select(0, index)).squeeze(1) - self.rollout.returns[index]
             loss = 0.5 * (weight * error.square()).sum() / len(row)
             (self.config.vf_coef * loss).backward()
@@ -383,6 +387,12 @@ class PPO:
         if self.regularizer is not None:
             info |= self.regularizer.backward(row, k)
         return info
+
+
+def _filled_up(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat the first row with weight 0 up to a round number of rows: kernels are made and kept for each number."""
+    n_missing = -len(rows) % _CRITIC_ROW_MULTIPLE
+    return torch.cat([rows, rows[:1].expand(n_missing)]), F.pad(weight, (0, n_missing))
 
 
 def rows_at_a_time(config: PPOBase, device: torch.device) -> int:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from inril.config.policy import NetworkConfig
 from inril.policies.mish import mish, mish_backward
-from inril.policies.mlp import MLP, linear
+from inril.policies.mlp import MLP, linear, transposed_product
 
 ACTIVATIONS = {"relu": F.relu, "mish": F.mish, "tanh": torch.tanh}
 
@@ -120,6 +120,21 @@ def test_product_with_weights_of_any_layout(n_rows: int) -> None:
     x, weight = torch.randn(n_rows, 5, generator=generator), torch.randn(7, 9, generator=generator)
     for layout in (weight[:, 2:7], weight[:, 2:7].contiguous(), weight[:, 2:7].t().contiguous().t()):
         torch.testing.assert_close(linear(x, layout), x @ layout.t())
+
+
+@pytest.mark.parametrize("n_rows", [40, 256, 257, 640])  # below, at and above oneDNN's threshold, and a number it skips
+def test_gradient_of_weights_of_any_layout(n_rows: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(n_rows, 5, generator=generator), torch.randn(n_rows, 7, generator=generator)
+    exact = (a.double().t() @ b.double()).float()
+    for left, right in ((a, b), (a.t().contiguous().t(), b), (a, b.t().contiguous().t())):
+        torch.testing.assert_close(transposed_product(left, right), exact, atol=2e-5, rtol=1e-5)
+
+
+def test_gradients_of_imitations_batches_keep_their_bits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(256, 64, generator=generator), torch.randn(256, 64, generator=generator)
+    assert torch.equal(transposed_product(a, b), a.t() @ b)
 
 
 def test_input_stays_as_it_was() -> None:
