@@ -21,15 +21,19 @@ from torch.nn import functional as F
 from inril.config.policy import NetworkConfig
 from inril.policies.mish import mish, mish_backward
 
-# oneDNN's product is faster than the BLAS call behind F.linear, by some 10 % or, on processors whose widest
-# instructions that library does not use, by half; and it applies the activation on its way out. Its set-up pays from a
-# few hundred rows on. It compiles and keeps a kernel for every number of rows, so only numbers that come back are worth
-# it.
+# Where there is AVX-512, oneDNN's product is faster than the BLAS call behind F.linear, by some 10 % or, on processors
+# on which that library makes no use of it, by half to twice; and it applies the activation on its way out. With AVX2 it
+# is slower. Its set-up pays from a few hundred rows on. It compiles and keeps a kernel for every number of rows, so
+# only numbers that come back are worth it.
 _ONEDNN_MIN_ROWS = 256
 _ONEDNN_ROW_MULTIPLE = 4
 # Rows kept for a backward pass are rounded up to a multiple of this, for the same reason.
 _KEPT_ROW_MULTIPLE = 128
-_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_USES_ONEDNN = (
+    torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    and torch.backends.cpu.get_cpu_capability() == "AVX512"
+)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
@@ -44,7 +48,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     n_rows_suit = len(x) >= _ONEDNN_MIN_ROWS and len(x) % _ONEDNN_ROW_MULTIPLE == 0
     # Other layouts of the weights are a thousand times slower there.
     weight_suits = weight.is_contiguous() or weight.t().is_contiguous()
-    if _HAS_ONEDNN and n_rows_suit and weight_suits and x.dtype == torch.float32 and x.device.type == "cpu":
+    if _USES_ONEDNN and n_rows_suit and weight_suits and x.dtype == torch.float32 and x.device.type == "cpu":
         fused = activation if activation == "relu" else "none"
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
         return out if activation == fused else activate(activation, out)
@@ -65,7 +69,7 @@ def transposed_product(a: Tensor, b: Tensor) -> Tensor:
     # Batches of the smallest size that `linear` gives to oneDNN are imitation's and stay with the BLAS: pre-training
     # keeps its bits.
     n_rows_suit = len(a) > _ONEDNN_MIN_ROWS and len(a) % _ONEDNN_ROW_MULTIPLE == 0
-    if _HAS_ONEDNN and n_rows_suit and a.dtype == torch.float32 and a.device.type == "cpu":
+    if _USES_ONEDNN and n_rows_suit and a.dtype == torch.float32 and a.device.type == "cpu":
         # Slow with a left factor that is read by columns; the copy costs less than that.
         out: Tensor = torch.ops.mkldnn._linear_pointwise(a.t().contiguous(), b.t(), None, "none", [], "")
         return out
