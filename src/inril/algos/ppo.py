@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from inril.algos.actor import ActorHead
+from inril.algos.rollout import Rollout, follow, rate
 from inril.config.algos import PPOBase
 from inril.config.runs import FinetuneConfig
 from inril.envs.base import BatchedEnv
 from inril.learning.episodes import TrainingEpisodes
-from inril.learning.gae import RewardScaler, explained_variance, gae, successor_values
+from inril.learning.gae import RewardScaler, explained_variance
 from inril.learning.optimizer import AdamW, Optimizer, load_optimizer_state, optimizer_state
 from inril.learning.ppo_loss import Surrogate, clip_schedule, clipped_surrogate, denoising_discount, normalize_advantage
 from inril.learning.update import Info, Update
@@ -58,24 +58,6 @@ class Regularizer(Protocol):
 
     def backward(self, row: Tensor, k: Tensor) -> Info:
         """Add the weighted gradient at the pairs (row, k) of a minibatch, (B,) each; return scalars to log."""
-
-
-class Rollout(NamedTuple):
-    """One iteration's experience, flattened over (S, E).
-
-    Attributes:
-        obs: (S E, Do) normalised.
-        trace: (S E, ...) of the actor head.
-        logprob: (S E, K') under the policy that acted.
-        advantage: (S E,).
-        returns: (S E,) targets of the critic.
-    """
-
-    obs: Tensor
-    trace: Tensor
-    logprob: Tensor
-    advantage: Tensor
-    returns: Tensor
 
 
 class PPO:
@@ -135,27 +117,11 @@ class PPO:
     def collect(self, env: BatchedEnv, itr: int) -> Info:
         """Run S chunks in every environment, from where the last iteration left them or from new episodes."""
         generator = torch_stream(self.seed, "rollout", itr)
-        observer, normalizer = self.head.observer, self.head.normalizer
         if self.episodes.begin(env, itr):
-            observer.start(self.n_envs)
-        shape = (self.n_steps, self.n_envs)
-        obs = torch.empty(*shape, env.obs_dim + observer.n_extra, device=self.device)
-        final_obs = torch.empty_like(obs)
-        trace = torch.empty(*shape, *self.head.trace_shape(), device=self.device)
-        logprob = torch.empty(*shape, self.head.ft_denoising_steps, device=self.device)
-        reward, terminated, truncated = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
-        for s in range(self.n_steps):
-            obs[s] = observer.see(normalizer.from_env(self.episodes.see()), generator)
-            sample = self.head.sample(obs[s], generator)
-            trace[s], logprob[s] = sample.trace, sample.logprob
-            step = env.step_chunk(normalizer.to_env(sample.chunk))
-            # An unfinished episode's successor is seen at the next step, but for the last.
-            wanted = ~step.terminated if s == self.n_steps - 1 else step.truncated
-            final_obs[s] = observer.foresee(normalizer.from_env(step.final_obs), wanted, generator)
-            observer.drop(step.terminated | step.truncated)
-            reward[s], terminated[s], truncated[s] = step.reward, step.terminated, step.truncated
-            self.episodes.add(step)
-        self.rollout = self._finish_rollout(obs, final_obs, trace, logprob, reward, terminated, truncated)
+            self.head.observer.start(self.n_envs)
+        trajectories = follow(self.head, self.episodes, env, self.n_steps, generator)
+        scale = self.reward_scaler if self.config.reward_scaling else None
+        self.rollout = rate(trajectories, self._values, scale, self.config.gamma, self.config.gae_lambda)
         return self.episodes.pop()
 
     def updates(self, itr: int) -> Iterator[Update]:
@@ -274,34 +240,6 @@ class PPO:
         self.episodes.load_state_dict(state)
         # Checkpoints of before there were observers have none.
         self.head.observer.load_state_dict(state.get("observer", {}))
-
-    def _finish_rollout(
-        self,
-        obs: Tensor,
-        final_obs: Tensor,
-        trace: Tensor,
-        logprob: Tensor,
-        reward: FloatArray,
-        terminated: BoolArray,
-        truncated: BoolArray,
-    ) -> Rollout:
-        done = terminated | truncated
-        if self.config.reward_scaling:
-            reward = self.reward_scaler(reward, done)
-        value = self._values(obs.flatten(0, 1)).view(obs.shape[:2])
-        next_value = successor_values(self._values, value, final_obs, torch.from_numpy(done).to(self.device))
-        # On the CPU: a recursion of S tiny steps, each of which would cost a GPU more to launch than to compute.
-        advantage, returns = gae(
-            torch.from_numpy(reward).float(),
-            value.cpu(),
-            next_value.cpu(),
-            torch.from_numpy(terminated),
-            torch.from_numpy(truncated),
-            self.config.gamma,
-            self.config.gae_lambda,
-        )
-        flat = [x.flatten(0, 1).to(self.device) for x in (obs, trace, logprob, advantage, returns)]
-        return Rollout(*flat)
 
     def _values(self, obs: Tensor) -> Tensor:
         return torch.cat([self.critic(part).squeeze(1) for part in obs.split(self.microbatch)])
