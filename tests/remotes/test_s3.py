@@ -10,31 +10,31 @@ from pathlib import Path
 import botocore.session
 import pytest
 from botocore.client import BaseClient
-from small_project import ROOT, Project, Remote, Start, md5, stored
+from small_project import Project, Remote, Start, md5, stored
 
 pytestmark = pytest.mark.slow  # installs a server once
 
 PINS = Path(__file__).with_name("s3-server.txt")
-SERVER = ROOT / "build" / "s3-server"
 EXAMPLE = "s3://bucket/folder"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 @pytest.fixture(scope="module")
-def remote(start: Start) -> Remote:
+def remote(start: Start, pytestconfig: pytest.Config) -> Remote:
     """moto's S3 server, in an environment of its own: its botocore is not the one that DVC needs."""
-    SERVER.parent.mkdir(exist_ok=True)
-    installed = SERVER / PINS.name
-    with SERVER.with_suffix(".lock").open("w") as lock:
+    assert pytestconfig.cache is not None
+    server = pytestconfig.cache.mkdir("s3-server")
+    installed = server / PINS.name
+    with server.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run of the tests may be installing it
         if not installed.exists() or installed.read_text() != PINS.read_text():
-            venv.create(SERVER, clear=True, with_pip=False)
-            pip = [sys.executable, "-m", "pip", "--python", str(SERVER), "--disable-pip-version-check"]
+            venv.create(server, clear=True, with_pip=False)
+            pip = [sys.executable, "-m", "pip", "--python", str(server), "--disable-pip-version-check"]
             command = [*pip, "install", "--no-compile", "--no-deps", "-r", str(PINS)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             shutil.copy(PINS, installed)
-    endpoint = start(SERVER / "bin" / "moto_server", "-H", "127.0.0.1", "-p", "0", ready=r"Running on (http://\S+)")[1]
+    endpoint = start(server / "bin" / "moto_server", "-H", "127.0.0.1", "-p", "0", ready=r"Running on (http://\S+)")[1]
     client(endpoint).create_bucket(Bucket="bucket")
     return Remote(EXAMPLE, "s3://bucket", {"endpointurl": endpoint})
 
