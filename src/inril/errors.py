@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 class InputError(Exception):
@@ -27,6 +29,11 @@ class InputError(Exception):
         place = f"{self.where}: {field}" if field else self.where
         message = f"{place}: expected {expected}, got {got}"
         super().__init__(f"{message}. {hint}" if hint else message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it cross from a worker process to the one that tells it; exceptions do not keep named arguments."""
+        named = {"expected": self.expected, "got": self.got, "field": self.field, "hint": self.hint}
+        return partial(type(self), self.where, **named), ()
 
 
 class WrongContent(InputError):

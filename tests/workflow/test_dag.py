@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,6 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 Snakemake = Callable[..., CompletedProcess[str]]
 Plan = Callable[..., set[str]]
 
@@ -52,6 +55,33 @@ def test_methods_are_compared_on_the_runs_that_are_there(smoke: Path, snakemake:
     assert run[["task", "column", "seeds", "episodes"]].values.tolist() == [["hopper", "DPPO", 1, 4]]
     assert set(table["source"]) == {"compute", "workstation", "not run"}
     assert len(table) == 7 * 7
+
+
+def test_trials_of_settings_start_from_what_the_workflow_made(smoke: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "faster.yaml"
+    plan.write_text(
+        "{task: hopper, method: dppo, budget: smoke, seed: 0, separation: surgery, m_values: [inf, 2],"
+        " trials: {as it is: {}, faster: {algo: {actor_lr: 1.0e-3}}}}"
+    )
+    study = [sys.executable, "-m", "studies.trials", str(plan)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))}
+    done, again = (subprocess.run(study, cwd=smoke, env=environment, capture_output=True, text=True) for _ in range(2))
+    assert done.returncode == 0, done.stderr
+    rows = [row.split(" | ") for row in done.stdout.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [
+        ["| as it is", "inf"],
+        ["| as it is", "2"],
+        ["| faster", "inf"],
+        ["| faster", "2"],
+    ]
+    assert len({row[2] for row in rows}) == 1  # where all begin
+    runs = list(smoke.glob("results/trials/faster/*/*/metrics.csv"))
+    assert len({run.read_bytes() for run in runs}) == len(runs) == 4
+    assert again.stdout == done.stdout
+    plan.write_text(plan.read_text().replace("1.0e-3", "1.0e-2"))
+    other = subprocess.run(study, cwd=smoke, env=environment, capture_output=True, text=True)
+    assert other.returncode
+    assert "faster" in other.stderr.splitlines()[-1]
 
 
 def test_pre_trained_policies_are_compared(smoke: Path, snakemake: Snakemake, plan: Plan) -> None:
