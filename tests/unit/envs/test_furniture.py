@@ -166,7 +166,7 @@ def test_starts_are_within_the_ranges_and_free(scene: FurnitureScene) -> None:
     suite, task = scene.suite, scene.suite.task
     offsets = []
     for seed in range(20):
-        qpos, fence = suite._draw(np.random.default_rng(seed))
+        qpos, fence = suite._draw(np.random.default_rng(seed), suite.data[0])
         assert (np.abs(fence) <= task.randomness.fence_m).all()
         for part in task.furniture.parts:
             first = suite.model.joint(part.name).qposadr[0]
@@ -395,6 +395,17 @@ def test_six_numbers_that_are_no_rotation_keep_the_hand() -> None:
     for _ in range(10):
         scene.step(action)
     np.testing.assert_allclose(scene.hand_rot, before, atol=0.05)
+
+
+def test_episodes_that_start_at_once_start_as_one_after_another() -> None:
+    n_envs = 8
+    one, many = (inril.envs.make("one_leg_med", n_envs, 1, threads, max_episode_steps=1) for threads in (1, n_envs))
+    np.testing.assert_array_equal(one.reset(3), many.reset(3))
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        chunk = violent(rng, (n_envs, 1))
+        np.testing.assert_array_equal(one.step_chunk(chunk).obs, many.step_chunk(chunk).obs)
+    many.close()
 
 
 def violent(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:

@@ -76,7 +76,8 @@ class FurnitureSuite:
     def start(self, env_indices: IntArray, rngs: Sequence[np.random.Generator], obs: FloatArray) -> None:
         """Draw initial states until nothing overlaps, and let them settle."""
         for e, rng in zip(env_indices, rngs, strict=True):
-            qpos, fence = self._draw(rng)
+            # In the environment's own data, which are cleared next: several threads start episodes.
+            qpos, fence = self._draw(rng, self.data[e])
             progress, settle_steps = progress_of(self.progress, e), round(_SETTLE_S / TIMESTEP_S)
             restart_episode(self.simulators[e], self.shared.rules, progress, qpos, fence, settle_steps, obs[e])
 
@@ -112,15 +113,15 @@ class _StartDrawer:
     """Draws starts of episodes: arm and fence, then part after part, each again until it touches none before it."""
 
     def __init__(self, task: FurnitureTask, model: mujoco.MjModel) -> None:
-        self._task, self._model, self._data = task, model, mujoco.MjData(model)
+        self._task, self._model = task, model
         parts = task.furniture.parts
         self._parts = np.array([model.body(part.name).id for part in parts])
         self._qpos = [int(model.joint(part.name).qposadr[0]) for part in parts]
         self._fingers = [int(model.joint(name).qposadr[0]) for name in FINGERS]
         self._fence = model.body(FENCE).mocapid[0]
 
-    def __call__(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Return positions (nq,) and the fence's offset (2,)."""
+    def __call__(self, rng: np.random.Generator, data: mujoco.MjData) -> tuple[FloatArray, FloatArray]:
+        """Return positions (nq,) and the fence's offset (2,); overwrites the data that it tries them in."""
         randomness = self._task.randomness
         qpos = np.array(self._model.qpos0)
         for _ in range(_MAX_DRAWS):
@@ -129,11 +130,13 @@ class _StartDrawer:
             fence = rng.uniform(-randomness.fence_m, randomness.fence_m, 2)
             for i, first in enumerate(self._qpos):
                 qpos[first : first + 3] = 0.0, 0.0, _OUT_OF_REACH_M * (1 + i)
-            if all(self._place(i, qpos, fence, rng) for i in range(self._parts.size)):
+            if all(self._place(i, qpos, fence, rng, data) for i in range(self._parts.size)):
                 return qpos, fence
         raise RuntimeError(f"{self._task.task_id}: no start without overlaps in {_MAX_DRAWS} draws")
 
-    def _place(self, i: int, qpos: FloatArray, fence: FloatArray, rng: np.random.Generator) -> bool:
+    def _place(
+        self, i: int, qpos: FloatArray, fence: FloatArray, rng: np.random.Generator, data: mujoco.MjData
+    ) -> bool:
         """Write a pose of one part into positions; False if it touches something wherever it is put."""
         part, randomness, first = self._task.furniture.parts[i], self._task.randomness, self._qpos[i]
         for _ in range(_TRIES_PER_PART):
@@ -141,13 +144,13 @@ class _StartDrawer:
             turn = about("z", rng.uniform(-randomness.part_rad, randomness.part_rad))
             qpos[first : first + 3] = part.pos + np.array([*offset, 0.0])
             qpos[first + 3 : first + 7] = quat_of(turn @ part.rot)
-            if self._is_free(qpos, fence):
+            if self._is_free(qpos, fence, data):
                 return True
         return False
 
-    def _is_free(self, qpos: FloatArray, fence: FloatArray) -> bool:
+    def _is_free(self, qpos: FloatArray, fence: FloatArray, data: mujoco.MjData) -> bool:
         """Tell whether nothing touches anything, but parts the table."""
-        model, data = self._model, self._data
+        model = self._model
         data.qpos[:] = qpos
         data.mocap_pos[self._fence, :2] = fence
         mujoco.mj_kinematics(model, data)
