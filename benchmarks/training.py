@@ -9,12 +9,13 @@ demonstrations: `snakemake results/<budget>/demos/<task>/generated.hdf5 --config
 settings but for the critic's warm-up, so that actor and critic both learn. Shares of the CPU time: bare physics
 (`mj_step` from the states at the chunks' boundaries under the controls of the next chunk's end, and of it what MuJoCo's
 own timers tell apart), the rest of the simulator (control, observation, resets), networks in the rollout, gradient
-steps by network, and evaluation, spread over the iterations between two of them. The CPU-hours of a run
-leave out pre-training.
+steps by network, the measurement of the gradients' angle and evaluation, both spread over the iterations between two of
+them. The CPU-hours of a run leave out pre-training.
 
 How near to the limit: the simulator by bare physics; networks and gradient steps by the matrix products that they
-carry out (counted in a third iteration), at the speed of a large product. Neither counts anything else that has to be
-done, such as activations, noise and the optimiser. Memory is the process's peak, demonstrations and compilers included.
+carry out (seen in a third iteration), each taken alone at its own size by the library that is faster there, and at the
+speed of a large product. None counts anything else that has to be done, such as activations, noise and the optimiser.
+Memory is the process's peak, demonstrations and compilers included.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from math import prod
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -36,7 +40,8 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import inril
 from benchmarks.hopper import gemm_flops_per_cpu_second, peak_memory_bytes
@@ -51,10 +56,14 @@ _CASES = (
 _PARTS = {"collision": "POS_COLLISION", "constraints": "POS_MAKE", "solver": "CONSTRAINT"}
 _REPLAYED = 60  # recorded states, at most
 _GRADIENT_STEPS = "update_"
-# Products that PyTorch's counter does not know.
-_PRODUCTS = {
-    torch.ops.aten.addmm_: lambda _, a, b, **__: 2 * a[0] * a[1] * b[1],
-    torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_, **__: 2 * x[0] * x[1] * weight[0],
+# The two factors among the arguments of everything that multiplies matrices.
+_FACTORS: dict[Any, Callable[..., tuple[Tensor, Tensor]]] = {
+    torch.ops.aten.mm: lambda a, b: (a, b),
+    torch.ops.aten.bmm: lambda a, b: (a, b),
+    torch.ops.aten.addmm: lambda _, a, b, **__: (a, b),
+    torch.ops.aten.addmm_: lambda _, a, b, **__: (a, b),
+    torch.ops.aten.baddbmm: lambda _, a, b, **__: (a, b),
+    torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_: (x, weight.t()),
 }
 
 
@@ -86,6 +95,7 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
     from inril.config.project import Project
     from inril.data.chunks import split_demos
     from inril.data.demo_file import read_demos
+    from inril.policies import mlp
     from inril.policies.policy_file import load_policy
     from inril.train import finetune, run_log
     from inril.train.origin import origin_here
@@ -95,7 +105,12 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
     config = Path(inril.__file__).parents[2] / "config"
     project = Project(config, read_yaml(config / "config.yaml") | {"budget": case.budget})
     cfg = project.finetune(case.task, case.method, "none", "inf", 0)
-    cfg = cfg.model_copy(update={"algo": cfg.algo.model_copy(update={"critic_warmup_itr": 0})})
+    diagnose_every = cfg.il.diagnose_every
+    update = {
+        "algo": cfg.algo.model_copy(update={"critic_warmup_itr": 0}),
+        "il": cfg.il.model_copy(update={"diagnose_every": 1}),
+    }
+    cfg = cfg.model_copy(update=update)
     policy, spec = load_policy(paths.pretrain(case.budget, case.task, cfg.policy_name, 0) / paths.POLICY, cfg.task)
     policy.normalizer.clip = cfg.clip
     demos = paths.demos(case.budget, case.task, "generated")
@@ -104,6 +119,8 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
     loop: Any = run_log
     loop.time = SimpleNamespace(perf_counter=time.process_time, process_time=time.process_time)
     with (
+        # As a run does; other checkouts may not know it.
+        getattr(mlp, "small_products_by_onednn", nullcontext)(),
         tempfile.TemporaryDirectory() as folder,
         open_run(Path(folder), cfg, {}, "error", origin_here(torch.device("cpu"))) as run,
     ):
@@ -122,6 +139,8 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
         seconds = dict(tuning.log.seconds)
         report = seconds["evaluate"] * episodes_of_report(cfg, len(algorithm.choices))
         seconds["evaluate"] /= cfg.eval.every
+        if "diagnose" in seconds:
+            seconds["diagnose"] /= diagnose_every
         rollout = seconds.pop("rollout") - simulator.recording
         costs = {
             "steps": float(steps),
@@ -133,18 +152,19 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
             tuning.env.close()
             return {**costs, "rollout": rollout, **seconds}
         physics = simulator.bare(steps)
-        products = count_products(tuning, loop)
+        products = products_of_iteration(tuning, loop)
         tuning.env.close()
     peak = gemm_flops_per_cpu_second()
-    gradient_steps = [name for name in products if name.startswith(_GRADIENT_STEPS)]
+    of_updates = sum(value for name, value in products.items() if name.startswith(_GRADIENT_STEPS))
+    limits = {"networks in the rollout": products["rollout"], "gradient steps": of_updates}
     return {
         **costs,
         **physics,
         "control and observation": simulated - physics["physics"],
         "networks in the rollout": rollout - simulated,
         **seconds,
-        "limit: networks in the rollout": products["rollout"] / peak,
-        "limit: gradient steps": sum(products[name] for name in gradient_steps) / peak,
+        **{f"limit: {part}, at the peak": operations / peak for part, (operations, _) in limits.items()},
+        **{f"limit: {part}, at these sizes": seconds for part, (_, seconds) in limits.items()},
     }
 
 
@@ -155,11 +175,62 @@ def episodes_of_report(cfg: FinetuneConfig, n_choices: int) -> float:
     return cfg.report_episodes * (1 + others + cfg.report_best) / (cfg.eval.n_envs * evaluated)
 
 
-def count_products(tuning: Any, loop: Any) -> dict[str, float]:
-    """Return the floating point operations of each phase of an iteration's matrix products."""
-    with FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
-        # The loop's own clocks, on operations.
-        loop.time = SimpleNamespace(perf_counter=counter.get_total_flops, process_time=counter.get_total_flops)
+class Products(TorchDispatchMode):
+    """Adds up what the matrix products that pass would take if nothing else had to be done.
+
+    Attributes:
+        operations: floating point operations.
+        seconds: CPU-seconds of each alone, by the library that is the faster one at its size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = self.seconds = 0.0
+        self._seconds_of: dict[tuple[int, ...], float] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Account for an operation, then carry it out."""
+        factors = _FACTORS.get(func.overloadpacket)
+        if factors is not None:
+            a, b = factors(*args, **(kwargs or {}))
+            size = (a.shape[:-2].numel(), *a.shape[-2:], b.shape[-1])
+            if size not in self._seconds_of:
+                self._seconds_of[size] = size[0] * product_seconds(*size[1:])
+            self.operations += 2 * prod(size)
+            self.seconds += self._seconds_of[size]
+        return func(*args, **(kwargs or {}))
+
+
+def product_seconds(n: int, m: int, k: int) -> float:
+    """Return the CPU-seconds of a product of (n, m) and (m, k) by BLAS or oneDNN, whichever is faster."""
+    a, b, out = torch.randn(n, m), torch.randn(m, k), torch.empty(n, k)
+    libraries = [
+        partial(torch.mm, a, b, out=out),
+        partial(torch.ops.mkldnn._linear_pointwise, a, b.t(), None, "none", [], ""),
+    ]
+    return min(cpu_seconds(library) for library in libraries)
+
+
+def cpu_seconds(work: Callable[[], object], n_times: int = 5, at_least_s: float = 2e-4) -> float:
+    """Return the CPU-seconds of one call, the best of several stretches of calls."""
+    work()
+    start = time.process_time()
+    work()
+    n_calls = 1 + int(at_least_s / (time.process_time() - start))
+    stretches = []
+    for _ in range(n_times):
+        start = time.process_time()
+        for _ in range(n_calls):
+            work()
+        stretches.append((time.process_time() - start) / n_calls)
+    return min(stretches)
+
+
+def products_of_iteration(tuning: Any, loop: Any) -> dict[str, Any]:
+    """Return operations and seconds of each phase's matrix products in an iteration; see `Products`."""
+    with Products() as products:
+        # The loop's own clocks, on what the products add up to.
+        loop.time.perf_counter = lambda: np.array([products.operations, products.seconds])
         tuning.log.seconds.clear()
         tuning.iteration()
     return dict(tuning.log.seconds)
@@ -246,12 +317,21 @@ def parts_of(costs: dict[str, float]) -> dict[str, float]:
 
 def nearness(costs: dict[str, float]) -> dict[str, float]:
     """Return how near the parts are to their limits, 1 being the limit."""
-    gradient_s = sum(value for name, value in costs.items() if name.startswith(_GRADIENT_STEPS))
-    networks = "networks in the rollout"
+    spent = {
+        "networks in the rollout": costs["networks in the rollout"],
+        "gradient steps": sum(value for name, value in costs.items() if name.startswith(_GRADIENT_STEPS)),
+    }
+    products = {
+        f"{part}, of their matrix products {where}": costs[f"limit: {part}, {where}"] / seconds
+        for part, seconds in spent.items()
+        for where in ("at the peak", "at these sizes")
+    }
+    simulator_s = costs["physics"] + costs["control and observation"]
+    limit_s = costs["physics"] + sum(costs[f"limit: {part}, at these sizes"] for part in spent)
     return {
-        "simulator, of bare physics": costs["physics"] / (costs["physics"] + costs["control and observation"]),
-        f"{networks}, of the matrix peak": costs[f"limit: {networks}"] / costs[networks],
-        "gradient steps, of the matrix peak": costs["limit: gradient steps"] / gradient_s,
+        "simulator, of bare physics": costs["physics"] / simulator_s,
+        **products,
+        "all of these, of physics and products at these sizes": limit_s / (simulator_s + sum(spent.values())),
     }
 
 

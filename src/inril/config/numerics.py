@@ -16,7 +16,7 @@ VERSIONS = {
     "furniture": 2,
     "pretrain": 1,
     "evaluate": 1,
-    "finetune": 2,
+    "finetune": 3,
     "dppo": 1,
     "bc_loss": 1,
     "idql": 2,

@@ -9,7 +9,9 @@ every parameter's gradient, so the residual network drops them before its matrix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -23,17 +25,42 @@ from inril.policies.mish import mish, mish_backward
 
 # Where there is AVX-512, oneDNN's product is faster than the BLAS call behind F.linear, by some 10 % or, on processors
 # on which that library makes no use of it, by half to twice; and it applies the activation on its way out. With AVX2 it
-# is slower. Its set-up pays from a few hundred rows on. It compiles and keeps a kernel for every number of rows, so
-# only numbers that come back are worth it.
-_ONEDNN_MIN_ROWS = 256
-_ONEDNN_ROW_MULTIPLE = 4
-# Rows kept for a backward pass are rounded up to a multiple of this, for the same reason.
-_KEPT_ROW_MULTIPLE = 128
+# is slower. Its set-up pays from some five million multiplications on: 80 rows and 256 x 256 weights.
 _USES_ONEDNN = (
     torch.backends.mkldnn.is_available()
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     and torch.backends.cpu.get_cpu_capability() == "AVX512"
 )
+_ONEDNN_MIN_MULTIPLICATIONS = 5_000_000
+# What it is given outside of `small_products_by_onednn`.
+_ONEDNN_MIN_ROWS = 256
+_ONEDNN_ROW_MULTIPLE = 4
+_SMALL_TOO = ContextVar("small_too", default=False)
+# Rows kept for a backward pass are rounded up to a multiple of this: it keeps a kernel for every number of rows.
+_KEPT_ROW_MULTIPLE = 128
+
+
+@contextmanager
+def small_products_by_onednn() -> Iterator[None]:
+    """Have oneDNN take all products that it is faster at, and not only those of many rows.
+
+    Fine-tuning does. Pre-training and demonstrators keep the rounding that their published results have.
+    """
+    token = _SMALL_TOO.set(True)
+    try:
+        yield
+    finally:
+        _SMALL_TOO.reset(token)
+
+
+def _is_onednns(x: Tensor, n_multiplications: int, min_rows: int) -> bool:
+    """Tell whether oneDNN takes a product of the rows x (B, n)."""
+    if not _USES_ONEDNN or x.dtype != torch.float32 or x.device.type != "cpu":
+        return False
+    if _SMALL_TOO.get():
+        return n_multiplications >= _ONEDNN_MIN_MULTIPLICATIONS
+    n_rows = x.shape[0]
+    return n_rows >= min_rows and n_rows % _ONEDNN_ROW_MULTIPLE == 0
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
@@ -45,10 +72,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
         bias: (m,) or None.
         activation: "none" or the name of one.
     """
-    n_rows_suit = len(x) >= _ONEDNN_MIN_ROWS and len(x) % _ONEDNN_ROW_MULTIPLE == 0
     # Other layouts of the weights are a thousand times slower there.
     weight_suits = weight.is_contiguous() or weight.t().is_contiguous()
-    if _USES_ONEDNN and n_rows_suit and weight_suits and x.dtype == torch.float32 and x.device.type == "cpu":
+    if weight_suits and _is_onednns(x, x.shape[0] * weight.numel(), _ONEDNN_MIN_ROWS):
         fused = activation if activation == "relu" else "none"
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
         return out if activation == fused else activate(activation, out)
@@ -66,10 +92,8 @@ def transposed_product(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         (m, n)
     """
-    # Batches of the smallest size that `linear` gives to oneDNN are imitation's and stay with the BLAS: pre-training
-    # keeps its bits.
-    n_rows_suit = len(a) > _ONEDNN_MIN_ROWS and len(a) % _ONEDNN_ROW_MULTIPLE == 0
-    if _USES_ONEDNN and n_rows_suit and a.dtype == torch.float32 and a.device.type == "cpu":
+    # Batches of the smallest size that `linear` gives to oneDNN are pre-training's and stay with the BLAS.
+    if _is_onednns(a, a.numel() * b.shape[1], _ONEDNN_MIN_ROWS + 1):
         # Slow with a left factor that is read by columns; the copy costs less than that.
         out: Tensor = torch.ops.mkldnn._linear_pointwise(a.t().contiguous(), b.t(), None, "none", [], "")
         return out
@@ -233,6 +257,26 @@ def _completed_linear(weight: Tensor, bias: Tensor, shared: Tensor, own: Tensor)
     return lambda x, k: (fixed + of_k[k]).addmm_(x, of_x.t())
 
 
+class _Linear(torch.autograd.Function):
+    """`linear` with a backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous()
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        return (
+            linear(grad, weight.t()) if needs_x else None,
+            transposed_product(grad, x) if needs_weight else None,
+            grad.sum(0) if needs_bias else None,
+        )
+
+
 class _Mish(torch.autograd.Function):
     """`mish` with a backward pass."""
 
@@ -321,9 +365,16 @@ class MLP(nn.Module):
         return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
     def _plain(self, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
-        return self._after_first(self.layers[0](x), activation)
+        return self._after_first(_layer(self.layers[0], x), activation)
 
     def _after_first(self, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
         for i, layer in enumerate(self.layers[1:]):
-            x = layer(activation(self.norms[i](x) if self.norms else x))
+            x = _layer(layer, activation(self.norms[i](x) if self.norms else x))
         return x
+
+
+def _layer(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return what a linear layer makes of x, by oneDNN only where that takes small products."""
+    if not _SMALL_TOO.get():
+        return layer(x)  # type: ignore[no-any-return]
+    return _Linear.apply(x, layer.weight, layer.bias)  # type: ignore[no-any-return, no-untyped-call]

@@ -25,6 +25,7 @@ from inril.evaluate import Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
 from inril.learning.update import Info
 from inril.policies.acting import Actor
+from inril.policies.mlp import small_products_by_onednn
 from inril.policies.policy_file import PolicySpec, load_policy, save_policy
 from inril.progress import progress
 from inril.seeding import subseed, torch_stream
@@ -80,7 +81,8 @@ def run(
         algorithm = make_algorithm(cfg, pretrained, split)
         tuning = Finetuning(cfg, spec, algorithm, split, folder, execution)
         try:
-            tuning.run()
+            with small_products_by_onednn():
+                tuning.run()
         finally:
             tuning.env.close()
 
