@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from inril.config.policy import NetworkConfig
 from inril.policies.mish import mish, mish_backward
-from inril.policies.mlp import MLP, linear, transposed_product
+from inril.policies.mlp import MLP, linear, small_products_by_onednn, transposed_product
 
 ACTIVATIONS = {"relu": F.relu, "mish": F.mish, "tanh": torch.tanh}
 
@@ -175,6 +175,34 @@ def test_fast_pass_equals_the_other_in_values_and_gradients(activation: str, res
         strict=True,
     ):
         torch.testing.assert_close(fast, plain, atol=1e-13, rtol=1e-10)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("n_rows", [8, 100, 250])  # below and above the least that is worth it, no round numbers
+def test_small_products_by_onednn_differ_in_rounding_alone_and_within_the_context(n_rows: int, residual: bool) -> None:
+    net = network("mish", (256, 256, 256), residual=residual).float()
+    x = torch.randn(n_rows, 4, generator=torch.Generator().manual_seed(8))
+
+    def outcome() -> list[Tensor]:
+        out = net(x)
+        return [out, *torch.autograd.grad(out.square().mean(), list(net.parameters()))]
+
+    before = outcome()
+    with small_products_by_onednn():
+        within = outcome()
+    for one, other in zip(before, within, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-4)
+    assert all(map(torch.equal, before, outcome()))
+
+
+def test_plain_network_in_part_frozen_gives_gradients_to_the_rest_alone() -> None:
+    net = network("relu", (256, 256), residual=False).float()
+    net.layers[1].requires_grad_(False)
+    x = torch.randn(100, 4, generator=torch.Generator().manual_seed(9), requires_grad=True)
+    with small_products_by_onednn():
+        net(x).square().mean().backward()
+    assert x.grad is not None
+    assert [parameter.grad is None for parameter in net.parameters()] == [False, False, True, True, False, False]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 2e-7)])
