@@ -77,12 +77,11 @@ def run(
         "policy": file_digest(policy),
         **finetune_versions(cfg),
     }
-    with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder:
+    with open_run(out, cfg, inputs, on_mismatch, origin_here(device)) as folder, small_products_by_onednn():
         algorithm = make_algorithm(cfg, pretrained, split)
         tuning = Finetuning(cfg, spec, algorithm, split, folder, execution)
         try:
-            with small_products_by_onednn():
-                tuning.run()
+            tuning.run()
         finally:
             tuning.env.close()
 
