@@ -140,9 +140,10 @@ def expert_success(task_id: str, n_episodes: int) -> str:
             kept += _is_kept(scene, number)
     speed = n_steps / (time.process_time() - start)
     _, low, high = wilson(np.array(succeeded, dtype=float))
+    length = f", length {np.mean(lengths):.0f} ({min(lengths)} to {max(lengths)})" if lengths else ""
     return (
-        f"{task_id}: {sum(succeeded)} of {n_episodes} [{100 * low:.0f} %, {100 * high:.0f} %], {kept} kept, length "
-        f"{np.mean(lengths):.0f} ({min(lengths)} to {max(lengths)}), {speed:.0f} steps per CPU-second, script included"
+        f"{task_id}: {sum(succeeded)} of {n_episodes} [{100 * low:.0f} %, {100 * high:.0f} %], {kept} kept{length}, "
+        f"{speed:.0f} steps per CPU-second, script included"
     )
 
 
