@@ -7,10 +7,11 @@
 One iteration after one to warm up, from the pre-trained policy of seed 0 of the case's budget (published; `dvc pull`;
 demonstrations: `snakemake results/<budget>/demos/<task>/generated.hdf5 --config budget=<budget>`), at that budget's
 settings but for the critic's warm-up, so that actor and critic both learn. Shares of the CPU time: bare physics
-(`mj_step` from the states at the chunks' boundaries under the controls of the next chunk's end, and of it what MuJoCo's
-own timers tell apart), the rest of the simulator (control, observation, resets), networks in the rollout, gradient
-steps by network, the measurement of the gradients' angle and evaluation, both spread over the iterations between two of
-them. The CPU-hours of a run leave out pre-training.
+(`mj_step` from the states that chunks began in under the controls that their first action led to, the environment's own
+step from there measured in turns with it; and of it what MuJoCo's own timers tell apart), the rest of the simulator
+(control, observation, resets), networks in the rollout, gradient steps by network, the measurement of the gradients'
+angle and evaluation, both spread over the iterations between two of them. The CPU-hours of a run leave out
+pre-training.
 
 How near to the limit: the simulator by bare physics; networks and gradient steps by the matrix products that they
 carry out (seen in a third iteration), each taken alone at its own size by the library that is faster there, and at the
@@ -27,25 +28,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
-from math import prod
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import mujoco
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import inril
 from benchmarks.hopper import gemm_flops_per_cpu_second, peak_memory_bytes
-from benchmarks.physics import bare_steps
+from benchmarks.physics import Watched
+from benchmarks.products import Products
 from inril.config.runs import FinetuneConfig
 
 _ROOT = Path(__file__).parents[1]
@@ -53,18 +49,7 @@ _CASES = (
     "hopper/dppo@laptop", "hopper/dppo@workstation", "lift/idql", "lift/dppo", "square/dppo", "transport/dppo",
     "transport/idql", "mug_rack_low/dppo", "mug_rack_low/residual_ppo", "one_leg_low/dppo", "one_leg_low/residual_ppo",
 )  # fmt: skip
-_PARTS = {"collision": "POS_COLLISION", "constraints": "POS_MAKE", "solver": "CONSTRAINT"}
-_REPLAYED = 60  # recorded states, at most
 _GRADIENT_STEPS = "update_"
-# The two factors among the arguments of everything that multiplies matrices.
-_FACTORS: dict[Any, Callable[..., tuple[Tensor, Tensor]]] = {
-    torch.ops.aten.mm: lambda a, b: (a, b),
-    torch.ops.aten.bmm: lambda a, b: (a, b),
-    torch.ops.aten.addmm: lambda _, a, b, **__: (a, b),
-    torch.ops.aten.addmm_: lambda _, a, b, **__: (a, b),
-    torch.ops.aten.baddbmm: lambda _, a, b, **__: (a, b),
-    torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_: (x, weight.t()),
-}
 
 
 class Case(NamedTuple):
@@ -151,7 +136,7 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
         if not with_limits:
             tuning.env.close()
             return {**costs, "rollout": rollout, **seconds}
-        physics = simulator.bare(steps)
+        physics = simulator.physics()
         products = products_of_iteration(tuning, loop)
         tuning.env.close()
     peak = gemm_flops_per_cpu_second()
@@ -175,57 +160,6 @@ def episodes_of_report(cfg: FinetuneConfig, n_choices: int) -> float:
     return cfg.report_episodes * (1 + others + cfg.report_best) / (cfg.eval.n_envs * evaluated)
 
 
-class Products(TorchDispatchMode):
-    """Adds up what the matrix products that pass would take if nothing else had to be done.
-
-    Attributes:
-        operations: floating point operations.
-        seconds: CPU-seconds of each alone, by the library that is the faster one at its size.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = self.seconds = 0.0
-        self._seconds_of: dict[tuple[int, ...], float] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Account for an operation, then carry it out."""
-        factors = _FACTORS.get(func.overloadpacket)
-        if factors is not None:
-            a, b = factors(*args, **(kwargs or {}))
-            size = (a.shape[:-2].numel(), *a.shape[-2:], b.shape[-1])
-            if size not in self._seconds_of:
-                self._seconds_of[size] = size[0] * product_seconds(*size[1:])
-            self.operations += 2 * prod(size)
-            self.seconds += self._seconds_of[size]
-        return func(*args, **(kwargs or {}))
-
-
-def product_seconds(n: int, m: int, k: int) -> float:
-    """Return the CPU-seconds of a product of (n, m) and (m, k) by BLAS or oneDNN, whichever is faster."""
-    a, b, out = torch.randn(n, m), torch.randn(m, k), torch.empty(n, k)
-    libraries = [
-        partial(torch.mm, a, b, out=out),
-        partial(torch.ops.mkldnn._linear_pointwise, a, b.t(), None, "none", [], ""),
-    ]
-    return min(cpu_seconds(library) for library in libraries)
-
-
-def cpu_seconds(work: Callable[[], object], n_times: int = 5, at_least_s: float = 2e-4) -> float:
-    """Return the CPU-seconds of one call, the best of several stretches of calls."""
-    work()
-    start = time.process_time()
-    work()
-    n_calls = 1 + int(at_least_s / (time.process_time() - start))
-    stretches = []
-    for _ in range(n_times):
-        start = time.process_time()
-        for _ in range(n_calls):
-            work()
-        stretches.append((time.process_time() - start) / n_calls)
-    return min(stretches)
-
-
 def products_of_iteration(tuning: Any, loop: Any) -> dict[str, Any]:
     """Return operations and seconds of each phase's matrix products in an iteration; see `Products`."""
     with Products() as products:
@@ -234,59 +168,6 @@ def products_of_iteration(tuning: Any, loop: Any) -> dict[str, Any]:
         tuning.log.seconds.clear()
         tuning.iteration()
     return dict(tuning.log.seconds)
-
-
-class Watched:
-    """An environment whose steps are timed, and whose states are kept."""
-
-    def __init__(self, env: Any) -> None:
-        self._env, self.seconds, self.recording = env, 0.0, 0.0
-        self._states: list[tuple[dict[str, Any], list[Any]]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        """Be the environment in all else."""
-        return getattr(self._env, name)
-
-    def step_chunk(self, *args: Any) -> Any:
-        """Step and time."""
-        start = time.process_time()
-        step = self._env.step_chunk(*args)
-        stepped = time.process_time()
-        self._states.append((self._env.get_state(), [data.ctrl.copy() for data in self._env.suite.data]))
-        self.seconds += stepped - start
-        self.recording += time.process_time() - stepped
-        return step
-
-    def bare(self, env_steps: int) -> dict[str, float]:
-        """Return the seconds that physics alone takes for so many steps, and those of its parts."""
-        env, suite = self._env, self._env.suite
-        time_s = np.array([state["physics"][:, 0] for state, _ in self._states])
-        n_substeps = round(np.diff(time_s, axis=0).max() / suite.model.opt.timestep / env.act_steps)
-        # Each state with the controls that it was left with.
-        followed = list(zip((state for state, _ in self._states), (ctrl for _, ctrl in self._states[1:]), strict=False))
-        kept = followed[:: max(1, len(followed) // _REPLAYED)]
-        spent: dict[str, float] = defaultdict(float)
-
-        def replay() -> float:
-            seconds = 0.0
-            for state, controls in kept:
-                env.set_state(state)
-                for data, ctrl in zip(suite.data, controls, strict=True):
-                    data.ctrl[:] = ctrl
-                start = time.process_time()
-                bare_steps(suite.simulators, n_substeps)
-                seconds += time.process_time() - start
-                for data in suite.data:  # all 0 since the state was set
-                    for timer in ("STEP", *_PARTS.values()):
-                        spent[timer] += data.timer[getattr(mujoco.mjtTimer, f"mjTIMER_{timer}")].duration
-            return seconds
-
-        bare_steps(suite.simulators, n_substeps)  # compiles
-        seconds = replay() / (len(kept) * env.n_envs) * env_steps
-        mujoco.MjData(suite.model)  # starts MuJoCo's clocks
-        replay()
-        parts = {f"physics: {name}": spent[timer] / spent["STEP"] * seconds for name, timer in _PARTS.items()}
-        return {"physics": seconds, **parts}
 
 
 def in_subprocess(case: str, root: Path, with_limits: bool = True) -> dict[str, float]:

@@ -78,16 +78,21 @@ def hold_sleepers(simulator: Simulator, rules: FurnitureRules, progress: Progres
 
 @compiled
 def wake_touched(simulator: Simulator, rules: FurnitureRules, progress: Progress) -> None:
-    """Wake the sleepers that are touched, and find their contacts with all else."""
-    if not (progress.still == _ASLEEP).any():
+    """Wake the sleepers that are touched by what can move, and find their contacts with all else."""
+    n_contacts = int_view(simulator.n_contacts, 1)[0]
+    if n_contacts == 0 or not (progress.still == _ASLEEP).any():
         return
-    n_parts = rules.part_dof.size
-    by_moving, by_unmoved = np.zeros(n_parts, dtype=np.bool_), np.zeros(n_parts, dtype=np.bool_)
-    _mark_touched(simulator, rules, by_moving, by_unmoved)
+    stride = simulator.contact_stride
+    geoms = int_view(simulator.contact_geoms, (n_contacts - 1) * stride + 2)
     changed = False
-    for part in range(n_parts):
-        if by_moving[part]:
-            changed |= wake(simulator, rules, progress, part)
+    for i in range(n_contacts):
+        first, second = rules.geom_part[geoms[i * stride]], rules.geom_part[geoms[i * stride + 1]]
+        if first == UNMOVED or second == UNMOVED:
+            continue
+        if first >= 0 and progress.still[first] == _ASLEEP:
+            changed |= wake(simulator, rules, progress, first)
+        if second >= 0 and progress.still[second] == _ASLEEP:
+            changed |= wake(simulator, rules, progress, second)
     if changed:
         _mj_step1(simulator.model, simulator.data)
 
