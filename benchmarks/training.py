@@ -28,8 +28,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -67,13 +67,25 @@ class Case(NamedTuple):
         return cls(task, method, budget or "workstation")
 
 
-def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
-    """Run two iterations and account for the second, in CPU-seconds; `steps` are environment steps.
+class Loop(NamedTuple):
+    """A run of which iterations are measured.
 
-    Args:
-        case: what to measure.
-        with_limits: also measure bare physics, and as "limit: ..." the seconds that a part would take at its limit.
+    Attributes:
+        tuning: what trains.
+        simulator: its environments.
+        clocks: where it takes the time of its phases from.
+        diagnose_every: iterations between two measurements of the gradients' angle; here every one is measured.
     """
+
+    tuning: Any
+    simulator: Watched
+    clocks: SimpleNamespace
+    diagnose_every: int
+
+
+@contextmanager
+def opened(case: Case) -> Iterator[Loop]:
+    """Begin the run of a case, of reinforcement alone, from its pre-trained policy."""
     from inril.algos.make import make_algorithm
     from inril.config import paths
     from inril.config.layers import read_yaml
@@ -86,70 +98,71 @@ def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
     from inril.train.origin import origin_here
     from inril.train.run_folder import open_run
 
-    torch.set_num_threads(1)
     config = Path(inril.__file__).parents[2] / "config"
     project = Project(config, read_yaml(config / "config.yaml") | {"budget": case.budget})
-    cfg = project.finetune(case.task, case.method, "none", "inf", 0)
-    diagnose_every = cfg.il.diagnose_every
+    planned = project.finetune(case.task, case.method, "none", "inf", 0)
     update = {
-        "algo": cfg.algo.model_copy(update={"critic_warmup_itr": 0}),
-        "il": cfg.il.model_copy(update={"diagnose_every": 1}),
+        "algo": planned.algo.model_copy(update={"critic_warmup_itr": 0}),
+        "il": planned.il.model_copy(update={"diagnose_every": 1}),
     }
-    cfg = cfg.model_copy(update=update)
+    cfg = planned.model_copy(update=update)
     policy, spec = load_policy(paths.pretrain(case.budget, case.task, cfg.policy_name, 0) / paths.POLICY, cfg.task)
     policy.normalizer.clip = cfg.clip
     demos = paths.demos(case.budget, case.task, "generated")
     split = split_demos(read_demos(demos, cfg.task), spec.horizon_steps, cfg.holdout, normalizer=policy.normalizer)
-    # The loop's own clocks, on CPU time.
-    loop: Any = run_log
-    loop.time = SimpleNamespace(perf_counter=time.process_time, process_time=time.process_time)
+    clocks: Any = SimpleNamespace(perf_counter=time.process_time, process_time=time.process_time)
+    log: Any = run_log
+    log.time = clocks
     with (
         # As a run does; other checkouts may not know it.
         getattr(mlp, "small_products_by_onednn", nullcontext)(),
         tempfile.TemporaryDirectory() as folder,
         open_run(Path(folder), cfg, {}, "error", origin_here(torch.device("cpu"))) as run,
     ):
-        algorithm = make_algorithm(cfg, policy, split)
-        tuning = finetune.Finetuning(cfg, spec, algorithm, split, run)
-        simulator: Any = Watched(tuning.env)
-        tuning.env = simulator
+        tuning: Any = finetune.Finetuning(cfg, spec, make_algorithm(cfg, policy, split), split, run)
+        tuning.env = Watched(tuning.env)
+        yield Loop(tuning, tuning.env, clocks, planned.il.diagnose_every)
+        tuning.env.close()
+
+
+def measure(case: Case, with_limits: bool = True) -> dict[str, float]:
+    """Run two iterations and account for the second, in CPU-seconds; `steps` are environment steps.
+
+    Args:
+        case: what to measure.
+        with_limits: also measure bare physics, and as "limit: ..." the seconds that a part would take at its limit.
+    """
+    torch.set_num_threads(1)
+    with opened(case) as loop:
+        tuning, simulator = loop.tuning, loop.simulator
         tuning.iteration()
         tuning.log.seconds.clear()
         simulator.seconds = simulator.recording = 0.0
         before = tuning.env_steps
         tuning.iteration()
-        steps = tuning.env_steps - before
-        simulated = simulator.seconds
         tuning._log_evaluation()
         seconds = dict(tuning.log.seconds)
-        report = seconds["evaluate"] * episodes_of_report(cfg, len(algorithm.choices))
-        seconds["evaluate"] /= cfg.eval.every
-        if "diagnose" in seconds:
-            seconds["diagnose"] /= diagnose_every
-        rollout = seconds.pop("rollout") - simulator.recording
         costs = {
-            "steps": float(steps),
-            "steps of a run": float(cfg.env_steps),
-            "report of a run": report,
+            "steps": float(tuning.env_steps - before),
+            "steps of a run": float(tuning.cfg.env_steps),
+            "report of a run": seconds["evaluate"] * episodes_of_report(tuning.cfg, len(tuning.algorithm.choices)),
             "peak memory": float(peak_memory_bytes()),
         }
+        seconds["evaluate"] /= tuning.cfg.eval.every
+        if "diagnose" in seconds:
+            seconds["diagnose"] /= loop.diagnose_every
+        rollout = seconds.pop("rollout") - simulator.recording
         if not with_limits:
-            tuning.env.close()
             return {**costs, "rollout": rollout, **seconds}
-        physics = simulator.physics()
-        products = products_of_iteration(tuning, loop)
-        tuning.env.close()
-    peak = gemm_flops_per_cpu_second()
-    of_updates = sum(value for name, value in products.items() if name.startswith(_GRADIENT_STEPS))
-    limits = {"networks in the rollout": products["rollout"], "gradient steps": of_updates}
+        simulated, physics = simulator.seconds, simulator.physics()
+        limits = limits_of_networks(products_of_iteration(loop))
     return {
         **costs,
         **physics,
         "control and observation": simulated - physics["physics"],
         "networks in the rollout": rollout - simulated,
         **seconds,
-        **{f"limit: {part}, at the peak": operations / peak for part, (operations, _) in limits.items()},
-        **{f"limit: {part}, at these sizes": seconds for part, (_, seconds) in limits.items()},
+        **limits,
     }
 
 
@@ -160,14 +173,27 @@ def episodes_of_report(cfg: FinetuneConfig, n_choices: int) -> float:
     return cfg.report_episodes * (1 + others + cfg.report_best) / (cfg.eval.n_envs * evaluated)
 
 
-def products_of_iteration(tuning: Any, loop: Any) -> dict[str, Any]:
+def products_of_iteration(loop: Loop) -> dict[str, Any]:
     """Return operations and seconds of each phase's matrix products in an iteration; see `Products`."""
     with Products() as products:
-        # The loop's own clocks, on what the products add up to.
-        loop.time.perf_counter = lambda: np.array([products.operations, products.seconds])
-        tuning.log.seconds.clear()
-        tuning.iteration()
-    return dict(tuning.log.seconds)
+        loop.clocks.perf_counter = lambda: np.array([products.operations, products.seconds])
+        loop.tuning.log.seconds.clear()
+        loop.tuning.iteration()
+    return dict(loop.tuning.log.seconds)
+
+
+def limits_of_networks(products: dict[str, Any]) -> dict[str, float]:
+    """Return the seconds that networks would take if they were matrix products alone, from `products_of_iteration`."""
+    of_updates = sum(value for name, value in products.items() if name.startswith(_GRADIENT_STEPS))
+    peak = gemm_flops_per_cpu_second()
+    limits = {}
+    for part, (operations, seconds) in (
+        ("networks in the rollout", products["rollout"]),
+        ("gradient steps", of_updates),
+    ):
+        limits[f"limit: {part}, at the peak"] = operations / peak
+        limits[f"limit: {part}, at these sizes"] = seconds
+    return limits
 
 
 def in_subprocess(case: str, root: Path, with_limits: bool = True) -> dict[str, float]:
