@@ -53,18 +53,20 @@ _GRADIENT_STEPS = "update_"
 
 
 class Case(NamedTuple):
-    """A task, a method and the budget that sets both."""
+    """What is measured: a task, a method, the budget that sets both, and how imitation is interleaved."""
 
     task: str
     method: str
     budget: str
+    separation: str = "none"
+    m: str = "inf"
 
     @classmethod
     def of(cls, name: str) -> Case:
-        """Read "task/method@budget"; `workstation` where no budget is named."""
+        """Read "task/method/separation/m@budget": `workstation` where no budget is named, else reinforcement alone."""
         run, _, budget = name.partition("@")
-        task, _, method = run.partition("/")
-        return cls(task, method, budget or "workstation")
+        task, method, *arm = run.split("/")
+        return cls(task, method, budget or "workstation", *arm)
 
 
 class Loop(NamedTuple):
@@ -85,7 +87,7 @@ class Loop(NamedTuple):
 
 @contextmanager
 def opened(case: Case) -> Iterator[Loop]:
-    """Begin the run of a case, of reinforcement alone, from its pre-trained policy."""
+    """Begin the run of a case from its pre-trained policy."""
     from inril.algos.make import make_algorithm
     from inril.config import paths
     from inril.config.layers import read_yaml
@@ -100,7 +102,8 @@ def opened(case: Case) -> Iterator[Loop]:
 
     config = Path(inril.__file__).parents[2] / "config"
     project = Project(config, read_yaml(config / "config.yaml") | {"budget": case.budget})
-    planned = project.finetune(case.task, case.method, "none", "inf", 0)
+    m: Any = case.m if case.m == "inf" else int(case.m)
+    planned = project.finetune(case.task, case.method, case.separation, m, 0)
     update = {
         "algo": planned.algo.model_copy(update={"critic_warmup_itr": 0}),
         "il": planned.il.model_copy(update={"diagnose_every": 1}),
