@@ -65,9 +65,9 @@ _ROWS: dict[str, tuple[Row, tuple[Row, ...]]] = {
             {"n_critics": 5},
             {"expectile": 0.6},
             {"expectile": 0.95},
-            {"n_samples": 3},
-            {"updates": 38400, "layer_norm": True},
-            {"updates": 38400, "layer_norm": True, "n_critics": 5},
+            {"expectile": 0.95, "layer_norm": True},
+            {"expectile": 0.99, "layer_norm": True},
+            {"expectile": 0.95, "layer_norm": True, "updates": 38400},
         ),
     ),
 }
