@@ -42,8 +42,8 @@ class Products(TorchDispatchMode):
         if factors is not None:
             a, b = factors(*args, **(kwargs or {}))
             size = (a.shape[:-2].numel(), *a.shape[-2:], b.shape[-1])
-            if size not in self._seconds_of:
-                self._seconds_of[size] = size[0] * product_seconds(*size[1:])
+            if size not in self._seconds_of:  # of rows without a gradient there may be none to multiply
+                self._seconds_of[size] = size[0] * product_seconds(*size[1:]) if prod(size) else 0.0
             self.operations += 2 * prod(size)
             self.seconds += self._seconds_of[size]
         return func(*args, **(kwargs or {}))
