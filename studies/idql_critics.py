@@ -3,6 +3,8 @@
     snakemake --cores 2 results/workstation/demos/lift/generated.hdf5 --config budget=workstation
     python -m studies.idql_critics --task lift                 # what facts about Lift changed at once
     python -m studies.idql_critics --task can --rows ranking   # what may rank better where that does not suffice
+    python -m studies.idql_critics --task can --rows horizon   # how far these should look ahead
+    python -m studies.idql_critics --task can --rows proposals # how many chunks they should choose among
 
 The pre-trained policy of seed 0 at the `workstation` budget fills a replay buffer with its own chunks and never learns.
 Fresh critics then learn from that buffer, each row with one setting changed from the first row's; the last rows change
@@ -37,8 +39,9 @@ _CONFIG = Path(__file__).parents[1] / "config"
 _BUDGET = "workstation"
 _EPISODES_SEED = 7
 Row = dict[str, Any]
-_FIRST: Row = {"gamma": 0.999, "target_rate": 0.001, "batch_size": 1000, "updates": 2400}
-_LEARNS: Row = {"gamma": 0.99, "target_rate": 0.005, "batch_size": 250, "updates": 9600}
+_FIRST: Row = {"gamma": 0.999, "target_rate": 0.001, "batch_size": 1000, "updates": 2400, "expectile": 0.8}
+_LEARNS: Row = {"gamma": 0.99, "target_rate": 0.005, "batch_size": 250, "updates": 9600, "expectile": 0.8}
+_RANKS: Row = {**_LEARNS, "expectile": 0.95, "layer_norm": True}
 # By name: what all rows of a table share, and what each changes.
 _ROWS: dict[str, tuple[Row, tuple[Row, ...]]] = {
     "learning": (
@@ -68,6 +71,24 @@ _ROWS: dict[str, tuple[Row, tuple[Row, ...]]] = {
             {"expectile": 0.95, "layer_norm": True},
             {"expectile": 0.99, "layer_norm": True},
             {"expectile": 0.95, "layer_norm": True, "updates": 38400},
+        ),
+    ),
+    "horizon": (
+        _RANKS,
+        (
+            {},
+            {"gamma": 0.97},
+            {"gamma": 0.97, "expectile": 0.8},
+            {"gamma": 0.95},
+        ),
+    ),
+    "proposals": (
+        _RANKS,
+        (
+            {"n_samples": 4},
+            {"n_samples": 2},
+            {"gamma": 0.95, "n_samples": 4},
+            {"gamma": 0.95, "n_samples": 2},
         ),
     ),
 }
@@ -131,8 +152,9 @@ def main() -> None:
         return f"{result.success.mean():.0%}"
 
     print(f"{args.task}: {n_steps:,} steps recorded; the policy alone: {success(recorder, 'actor')} of {args.episodes}")
-    print("| gamma | rate | batch | updates | else | moved | mean value | explained variance | greedy | weighted |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    columns = (*_FIRST, "else", "moved", "mean value", "explained variance", "greedy", "weighted")
+    print(f"| {' | '.join(columns)} |")
+    print(f"|{' --- |' * len(columns)}")
     shared, rows = _ROWS[args.rows]
     for row in rows:
         settings = shared | row
