@@ -12,24 +12,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inril.config import paths
 from inril.config.algos import ResidualPPOConfig
-from inril.config.layers import read_yaml
-from inril.config.project import Project
 from inril.evaluate import evaluate
 from inril.policies.acting import PolicyActor
-from inril.policies.diffusion import DiffusionPolicy
-from inril.policies.policy_file import load_policy
 from inril.policies.residual import ResidualPolicy
-from inril.report.statistics import wilson
+from studies.clone import clone_for, percent
 
-_CONFIG = Path(__file__).parents[1] / "config"
-_BUDGET = "workstation"
 _TASKS = ("one_leg_low", "mug_rack_low", "peg_in_hole_low")
 _LOG_STD = (-math.inf, -3.0, -2.0, -1.5, -1.0)
 _SEED = 11  # of the episodes
@@ -53,22 +45,17 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    project = Project(_CONFIG, read_yaml(_CONFIG / "config.yaml") | {"budget": _BUDGET})
     print("| task | log_std | noise of the hand | success |")
     print("| --- | --- | --- | --- |")
     for task in args.tasks:
-        base, spec = load_policy(paths.pretrain(_BUDGET, task, "diffusion", 0) / paths.POLICY)
-        assert isinstance(base, DiffusionPolicy)
-        cfg = project.finetune(task, "residual_ppo", "none", "inf", 0)
+        base, cfg = clone_for(task, "residual_ppo")
         assert isinstance(cfg.algo, ResidualPPOConfig)
-        base.normalizer.clip = cfg.clip
         half_range_m = (base.normalizer.action_max - base.normalizer.action_min)[:3] / 2
         for log_std in _LOG_STD:
             noisy = NoisyPolicy(base, cfg.algo.residual.model_copy(update={"log_std": log_std}))
-            result = evaluate(PolicyActor(noisy), spec.task, args.episodes, _SEED)
-            solved, low, high = (100 * share for share in wilson(result.success.astype(float)))
+            result = evaluate(PolicyActor(noisy), cfg.task, args.episodes, _SEED)
             moves = ", ".join(f"{1000 * noisy.scale * noisy.std * size:.1f}" for size in half_range_m.tolist())
-            print(f"| {task} | {log_std:g} | {moves} mm | {solved:.0f} % [{low:.0f}, {high:.0f}] |", flush=True)
+            print(f"| {task} | {log_std:g} | {moves} mm | {percent(result.success)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,23 +11,16 @@ Wilson's 95 % interval.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 
-from inril.config import paths
-from inril.config.layers import read_yaml
-from inril.config.project import Project
 from inril.evaluate import evaluate
 from inril.policies.acting import FunctionActor
 from inril.policies.chain_sampler import ChainSampler
 from inril.policies.diffusion import DiffusionPolicy, evaluation_std, training_std
-from inril.policies.policy_file import load_policy
-from inril.report.statistics import wilson
 from inril.types import FloatArray
+from studies.clone import clone_for, percent
 
-_CONFIG = Path(__file__).parents[1] / "config"
-_BUDGET = "workstation"
 _TASKS = ("lift", "can", "square", "transport")
 _FLOORS = (None, 0.02, 0.05, 0.1)  # None: as in evaluation
 _SEED = 11  # of the episodes
@@ -53,17 +46,13 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    project = Project(_CONFIG, read_yaml(_CONFIG / "config.yaml") | {"budget": _BUDGET})
     print("| task | min_sampling_std | success |")
     print("| --- | --- | --- |")
     for task in args.tasks:
-        policy, spec = load_policy(paths.pretrain(_BUDGET, task, "diffusion", 0) / paths.POLICY)
-        assert isinstance(policy, DiffusionPolicy)
-        policy.normalizer.clip = project.finetune(task, "dppo", "none", "inf", 0).clip
+        policy, config = clone_for(task, "dppo")
         for floor in _FLOORS:
-            result = evaluate(noisy(policy, floor), spec.task, args.episodes, _SEED)
-            solved, low, high = (100 * share for share in wilson(result.success.astype(float)))
-            print(f"| {task} | {floor or 'none'} | {solved:.0f} % [{low:.0f}, {high:.0f}] |", flush=True)
+            result = evaluate(noisy(policy, floor), config.task, args.episodes, _SEED)
+            print(f"| {task} | {floor or 'none'} | {percent(result.success)} |", flush=True)
 
 
 if __name__ == "__main__":
