@@ -7,10 +7,10 @@
     python -m studies.idql_critics --task can --rows proposals # how many chunks they should choose among
 
 The pre-trained policy of seed 0 at the `workstation` budget fills a replay buffer with its own chunks and never learns.
-Fresh critics then learn from that buffer, each row with one setting changed from the first row's; the last rows change
-several. Printed: how often the targets have moved (rate times updates), the critics' mean value and explained variance,
-and the success in equal episodes of the greedy choice and of that by the weights of training, after that of the policy
-alone.
+Fresh critics then learn from that buffer, each row with one setting changed from those that all rows share; the last
+rows change several. Printed: how often the targets have moved (rate times updates), the critics' mean value and
+explained variance, and the success in equal episodes of the greedy choice and of that by the weights of training, after
+that of the policy alone.
 """
 
 from __future__ import annotations
