@@ -6,20 +6,21 @@ relative to the working directory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
 
 from inril.config import numerics, paths
-from inril.config.base import COMPUTE, DEFAULT_BUDGET, DemoSource, M
+from inril.config.base import COMPUTE, DEFAULT_BUDGET, DemoSource
 from inril.config.config_files import require
 from inril.config.paths import AnyRun, Pretraining, Run
 from inril.config.project import Project
 from inril.config.runs import DemosConfig, ExpertJob, FinetuneConfig, PretrainConfig
 from inril.config.shown import (
     ComparisonSpec,
+    FigureConfig,
     FigureSpec,
     FilmSpec,
     PanelRuns,
@@ -79,11 +80,11 @@ class Plan:
             return planned
         return [run for run in planned if Path(self._placed(self.metrics(run))).exists()]
 
-    def panel_runs(self, panel: PanelRuns, m_values: Iterable[M] | None = None) -> list[Run]:
-        """Return the runs of a panel under this budget, RL only included; m_values of null takes the task's."""
+    def panel_runs(self, panel: PanelRuns, figure: FigureConfig) -> list[Run]:
+        """Return the runs of a panel under this budget: with the figure's m and seeds, else with those of its task."""
         axes = self.project.axes(panel.task)
-        arms = panel.arms(m_values or axes.m_values)
-        return [Run(panel.task, *arm, seed) for arm, seed in product(arms, axes.seeds)]
+        arms = panel.arms(figure.m_values or axes.m_values)
+        return [Run(panel.task, *arm, seed) for arm, seed in product(arms, figure.seeds or axes.seeds)]
 
     def sources(self, name: str) -> set[str]:
         """Return the budgets whose published runs a figure or comparison shows."""
@@ -142,9 +143,7 @@ class Plan:
     def figure_spec(self, name: str) -> FigureSpec:
         """Return what a figure is drawn with."""
         figure = self.project.figure(name)
-        planned = [
-            run for panel in figure.panels for run in self._under(panel.source).panel_runs(panel, figure.m_values)
-        ]
+        planned = [run for panel in figure.panels for run in self._under(panel.source).panel_runs(panel, figure)]
         return FigureSpec(
             budget=self.budget,
             figure=figure,
@@ -304,7 +303,7 @@ class Plan:
         shown = self.project.figure(name)
         for panel in shown.panels:
             if panel.source == COMPUTE:
-                yield from self.panel_runs(panel, shown.m_values)
+                yield from self.panel_runs(panel, shown)
 
     def _compared(self, name: str) -> Iterator[AnyRun]:
         shown, least = self.project.comparison(name), self.project.root.comparisons[name].min_seeds

@@ -96,6 +96,9 @@ class FigureConfig(Model):
         description="frontier: a point per arm, one of two metrics against the other over the last tenth of the steps",
     )
     il_level: bool = later(False, description="whether a line marks the level of imitation alone, before fine-tuning")
+    seeds: tuple[NonNegativeInt, ...] | None = later(
+        None, min_length=1, description="of this figure's runs; null takes the chosen ones"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> FigureConfig:

@@ -53,6 +53,14 @@ def test_controls_of_another_separation_need_theirs() -> None:
     }
 
 
+def test_a_figure_may_name_its_seeds() -> None:
+    panel = {"label": "a", "title": "", "task": "hopper", "method": "dppo", "separation": "surgery"}
+    figure = {"panels": [panel], "metrics": ["eval/return"], "m_values": [10], "seeds": [20, 21]}
+    planned = plan("laptop", figures={"fresh": figure}, seeds=[5])
+    assert planned.runs("fresh") == [Run("hopper", "dppo", "surgery", 10, seed) for seed in (20, 21)]
+    assert [run.seed for run in planned.figure_spec("fresh").planned] == [20, 21]
+
+
 def test_a_comparison_has_runs_of_every_cell_that_is_computed() -> None:
     laptop = plan("laptop")
     runs = laptop.runs("table2")
