@@ -230,6 +230,8 @@ def test_publishing_takes_complete_runs_only_and_twice_changes_nothing(
     named = rf"finetune: expected what is published to be current .*, got {run}/\S+, "
     assert re.search(named, refused.stderr)
     assert {path: path.read_bytes() for path in published} == published
+    assert make(root, "inril", "publish", "--figures", "table2").startswith("published smoke: 1 of 1 runs; ")
+    assert {path: path.read_bytes() for path in published} == published
     assert make(root, "inril", "publish", "--drop").startswith("published smoke: 2 of 3 runs; ")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "one run")

@@ -58,10 +58,10 @@ def run(
 
     Args:
         budgets: whose results to publish; those of others stay as they are. All of dvc.yaml if empty.
-        figures: whose runs to publish; of all figures if empty.
+        figures: whose runs to publish, beside what is published of others; of all figures if empty.
         limit_mb: size that the store may have.
         added_mb: size of what may be new in it: git keeps for good whatever was once committed.
-        drop: whether what is published and no longer current may go. Figures that are named are a choice already.
+        drop: whether what is published and no longer current, or of no named figure, goes.
 
     Raises:
         InputError: a budget has no stages, something published would go unasked, the store would be or grow too large,
@@ -74,7 +74,7 @@ def run(
         _draw(budget, figures)
         _share_tables(budget, figures)
     for stage in stages:
-        record(stage.budget, stage.phase, figures, drop or bool(figures))
+        record(stage.budget, stage.phase, figures, drop)
     # DVC refuses to pull anything while one stage has never been recorded: those of other budgets are, as empty.
     new = [stage for stage in _stages() if stage.name not in published and stage not in stages]
     for stage in new:
@@ -96,6 +96,8 @@ def run(
 def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = True) -> None:
     """Make one phase of the mirror equal to what is complete and current of it.
 
+    Where figures are named and nothing is to be dropped, what else is published stays as it is.
+
     Raises:
         InputError: dvc.yaml has no such stage, files would go without `drop`, or Snakemake fails.
     """
@@ -111,7 +113,9 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
         wanted[copy.with_name(copy.name + PROVENANCE)] = json.dumps(provenance, indent=1).encode()
         if output.exists() and not is_left_out(phase, output, used):
             wanted[copy] = _content(phase, output, provenance["record"])
-    lost = [] if drop else _lost(folder, wanted)
+    if figures and not drop:
+        wanted |= _others(folder, wanted)
+    lost = [] if drop or figures else _lost(folder, wanted)
     if lost:
         others = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         raise InputError(
@@ -140,6 +144,14 @@ def _lost(folder: Path, wanted: Mapping[Path, bytes]) -> list[Path]:
         for path in there
         if path not in wanted or (path.name == paths.POLICY and path.read_bytes() != wanted[path])
     ]
+
+
+def _others(folder: Path, wanted: Collection[Path]) -> dict[Path, bytes]:
+    """Return the files of a phase of the mirror that belong to no output of those that are wanted."""
+    there = {path: path.name.removesuffix(PROVENANCE) for path in folder.rglob("*") if path.is_file()}
+    return {
+        path: path.read_bytes() for path, output in there.items() if path.with_name(output + PROVENANCE) not in wanted
+    }
 
 
 def is_left_out(phase: str, output: Path, used: Collection[Path]) -> bool:

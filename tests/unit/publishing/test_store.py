@@ -1,13 +1,16 @@
-"""What the repository may weigh: whoever clones it waits for that."""
+"""What the repository may weigh, since whoever clones it waits for that; and what a publication replaces."""
 
+import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from inril.errors import InputError
 from inril.publishing.contents import check_size
-from inril.publishing.mirror import MIRROR
+from inril.publishing.mirror import MIRROR, PROVENANCE
+from inril.publishing.store import record
 
 ROOT = Path(__file__).parents[3]
 STORE_MB, HISTORY_MB = 100, 220
@@ -34,3 +37,42 @@ def test_a_publication_that_adds_too_much_is_refused() -> None:
     refused = r"at most 20 MB more than before, got 21.0 MB \(long/weights 12.0 MB, laptop/demos 9.0 MB; largest: "
     with pytest.raises(InputError, match=refused):
         check_size(new, 20, "more than before")
+
+
+@pytest.fixture
+def replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A phase of the mirror with two runs, of which one was made anew since."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {finetune: {foreach: [smoke]}}")
+    new = Path("results", "smoke", "finetune", "a", "metrics.csv")
+    new.parent.mkdir(parents=True)
+    new.write_text("new")
+    for run in ("a", "b"):
+        folder = tmp_path / MIRROR / "smoke" / "finetune" / run
+        folder.mkdir(parents=True)
+        for name in ("metrics.csv", f"metrics.csv{PROVENANCE}", "log.txt", f"log.txt{PROVENANCE}"):
+            (folder / name).write_text("old")
+
+    def current(budget: str, phase: str, figures: Sequence[str]) -> list[Path]:
+        return [new, new.with_name("log.txt")]
+
+    new.with_name("log.txt").write_text("log")
+    monkeypatch.setattr("inril.publishing.store.current_outputs", current)
+    monkeypatch.setattr("inril.publishing.store.used_policies", lambda budget: set())
+    monkeypatch.setattr("inril.publishing.store.read_record", lambda output: {"input": []})
+    return tmp_path / MIRROR / "smoke" / "finetune"
+
+
+def test_other_figures_stay_as_published(replaced: Path) -> None:
+    record("smoke", "finetune", ["fig8"], drop=False)
+    assert (replaced / "a" / "metrics.csv").read_text() == "new"
+    assert json.loads((replaced / "a" / f"log.txt{PROVENANCE}").read_text())["output"].endswith("a/log.txt")
+    assert {path.read_text() for path in (replaced / "b").iterdir()} == {"old"}
+
+
+def test_nothing_goes_unasked(replaced: Path) -> None:
+    with pytest.raises(InputError, match=r"expected what is published to be current .*, got b/log.txt, "):
+        record("smoke", "finetune", drop=False)
+    assert (replaced / "a" / "metrics.csv").read_text() == "old"
+    record("smoke", "finetune", ["fig8"], drop=True)
+    assert not (replaced / "b").exists()
