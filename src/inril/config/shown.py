@@ -93,7 +93,7 @@ class FigureConfig(Model):
     paper_m: tuple[PositiveInt, ...] = Field((), description="m of the paper's figure; panels name those they lack")
     kind: Literal["curves", "frontier"] = later(
         "curves",
-        description="frontier: a point per arm, one of two metrics against the other over the last tenth of the steps",
+        description="frontier: a point per arm at its end level, one metric against the change of the other in percent",
     )
     il_level: bool = later(False, description="whether a line marks the level of imitation alone, before fine-tuning")
     seeds: tuple[NonNegativeInt, ...] | None = later(

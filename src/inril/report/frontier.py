@@ -1,24 +1,28 @@
-"""Draws what a figure's arms reach against what they cost: one point per arm, its end levels in two metrics.
+"""Draws what a figure's arms reach against what they cost: one point per arm.
 
-Arms of one family are joined: the panel's method over its m, and controls whose titles begin alike, up to a comma. The
-end level is the mean over the last tenth of the steps (docs/claims.md); crosses are seeds.
+Up goes the end level of one metric, the mean over the last tenth of the steps; to the right how much that of another
+one is above its value before fine-tuning, in percent (docs/claims.md). Arms of one family are joined: the panel's
+method over its m, and controls whose titles begin alike, up to a comma. Crosses are seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from inril.config.base import RL_NAME
 from inril.config.shown import PanelConfig
 from inril.report.arms import LABELS, Arm
-from inril.report.curves import Curve, end_level
+from inril.report.curves import Curve, end_change, end_level
 from inril.report.statistics import Array
 
 _MARKERS = "osD^vPX*"
+_BESIDE = (("left", (4, 3)), ("right", (-4, 3)), ("left", (4, -9)), ("right", (-4, -9)))  # of labels, by family
 
 
 def draw_frontier(ax: Axes, panel: PanelConfig, metrics: Sequence[str], arms: Sequence[Arm]) -> None:
@@ -35,21 +39,30 @@ def draw_frontier(ax: Axes, panel: PanelConfig, metrics: Sequence[str], arms: Se
     for arm in arms:
         families.setdefault(_family(arm, panel), []).append(arm)
     handles = []
-    for (family, members), marker in zip(families.items(), _MARKERS, strict=False):
+    for (family, members), marker, (align, offset) in zip(families.items(), _MARKERS, cycle(_BESIDE), strict=False):
         color = members[0].color
-        points = np.array([[ends(arm, metric).mean() for metric in (right, up)] for arm in members])
+        points = np.array([[changes(arm, right).mean(), ends(arm, up).mean()] for arm in members])
         ax.plot(*points.T, color=color, marker=marker, linewidth=0.8, markersize=4)
         for arm, point in zip(members, points, strict=True):
-            ax.plot(ends(arm, right), ends(arm, up), color=color, marker="x", markersize=2.5, linewidth=0, alpha=0.5)
-            ax.annotate(_short(arm.name), point, (3, 3), textcoords="offset points", fontsize="x-small", color=color)
+            ax.plot(changes(arm, right), ends(arm, up), color=color, marker="x", markersize=2.5, linewidth=0, alpha=0.5)
+            ax.annotate(
+                _short(arm.name), point, offset, textcoords="offset points", ha=align, fontsize="x-small", color=color
+            )
         handles.append(Line2D([], [], color=color, marker=marker, linewidth=0.8, markersize=4, label=family))
-    ax.set(xlabel=f"{LABELS.get(right, right)}, end level", ylabel=f"{LABELS.get(up, up)}, end level")
+    ax.set(xlabel=f"{LABELS.get(right, right)}, change in percent", ylabel=f"{LABELS.get(up, up)}, end level")
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.margins(x=0.12)
     ax.legend(handles=handles, fontsize="x-small", loc="best")
 
 
 def ends(arm: Arm, metric: str) -> Array:
     """Return the end level of each seed."""
-    return np.array([end_level(Curve(steps, values)) for steps, values in arm.curves(metric)])
+    return np.array([end_level(Curve(*curve)) for curve in arm.curves(metric)])
+
+
+def changes(arm: Arm, metric: str) -> Array:
+    """Return by how many percent the end level of each seed is above its first value."""
+    return np.array([100 * end_change(Curve(*curve)) for curve in arm.curves(metric)])
 
 
 def _family(arm: Arm, panel: PanelConfig) -> str:

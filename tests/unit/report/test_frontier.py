@@ -70,8 +70,8 @@ def test_every_arm_is_a_point_at_its_end_levels(spec: FigureSpec, table: Path) -
     assert {name: len(points) for name, points in families.items()} == {
         "RL only": 1, "surgery": 2, "norm": 2, "weight": 1,
     }  # fmt: skip
-    np.testing.assert_allclose(families["surgery"], [(0.40, 1500), (0.41, 1700)])
-    np.testing.assert_allclose(families["norm"], [(0.42, 1800), (0.43, 1900)])
+    np.testing.assert_allclose(families["surgery"], [(-60, 1500), (-59, 1700)])
+    np.testing.assert_allclose(families["norm"], [(-58, 1800), (-57, 1900)])
     seeds = [line for line in ax.lines if line.get_linewidth() == 0]
     assert sorted(seeds[0].get_ydata()) == [1990, 2010]
     written = {text.get_text() for text in ax.texts}
