@@ -45,14 +45,16 @@ def named(plan: Plan, figures: Sequence[str]) -> list[str]:
     return [name for name in figures or plan.shown if name in plan.drawn]
 
 
+def planned_outputs(budget: str, phase: str, figures: Sequence[str]) -> dict[Path, bool]:
+    """Return the outputs of a phase, and of each whether Snakemake would not make it again."""
+    plan = _plan(budget, tuple(figures), drawn=phase == "figures")
+    rows = csv.DictReader(plan, delimiter="\t")
+    return {Path(row["output_file"]): row["plan"] == "no update" for row in rows if row["rule"] in RULES[phase]}
+
+
 def current_outputs(budget: str, phase: str, figures: Sequence[str]) -> Iterator[Path]:
     """Yield the outputs of a phase that Snakemake would not make again."""
-    plan = _plan(budget, tuple(figures), drawn=phase == "figures")
-    outputs = [
-        Path(row["output_file"])
-        for row in csv.DictReader(plan, delimiter="\t")
-        if row["rule"] in RULES[phase] and row["plan"] == "no update"
-    ]
+    outputs = [output for output, current in planned_outputs(budget, phase, figures).items() if current]
     sound = [output for output in outputs if read_record(output) and not is_unfinished(output)]
     yield from _weights(sound) if phase == "weights" else sound
 

@@ -19,7 +19,7 @@ from inril.config.plan import TABLES
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.publishing.contents import STORE, check_size, check_store, mirrored, new_contents
-from inril.publishing.current import RULES, current_outputs, named, plan_of, targets_of, used_policies
+from inril.publishing.current import RULES, current_outputs, named, plan_of, planned_outputs, targets_of, used_policies
 from inril.publishing.mirror import MIRROR, PROVENANCE, Record, adopt, read_record
 from inril.publishing.programs import dvc, snakemake
 from inril.publishing.slim import slimmed
@@ -96,7 +96,7 @@ def run(
 def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = True) -> None:
     """Make one phase of the mirror equal to what is complete and current of it.
 
-    Where figures are named and nothing is to be dropped, what else is published stays as it is.
+    Where figures are named and nothing is to be dropped, what no run of theirs makes stays as it is published.
 
     Raises:
         InputError: dvc.yaml has no such stage, files would go without `drop`, or Snakemake fails.
@@ -114,7 +114,8 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
         if output.exists() and not is_left_out(phase, output, used):
             wanted[copy] = _content(phase, output, provenance["record"])
     if figures and not drop:
-        wanted |= _others(folder, wanted)
+        own = {folder / _place(budget, output) for output in planned_outputs(budget, phase, figures)}
+        wanted |= _others(folder, own)
     lost = [] if drop or figures else _lost(folder, wanted)
     if lost:
         others = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
@@ -146,12 +147,10 @@ def _lost(folder: Path, wanted: Mapping[Path, bytes]) -> list[Path]:
     ]
 
 
-def _others(folder: Path, wanted: Collection[Path]) -> dict[Path, bytes]:
-    """Return the files of a phase of the mirror that belong to no output of those that are wanted."""
-    there = {path: path.name.removesuffix(PROVENANCE) for path in folder.rglob("*") if path.is_file()}
-    return {
-        path: path.read_bytes() for path, output in there.items() if path.with_name(output + PROVENANCE) not in wanted
-    }
+def _others(folder: Path, own: Collection[Path]) -> dict[Path, bytes]:
+    """Return the files of a phase of the mirror that are none of these outputs, nor a record of one."""
+    there = {path: path.with_name(path.name.removesuffix(PROVENANCE)) for path in folder.rglob("*") if path.is_file()}
+    return {path: path.read_bytes() for path, output in there.items() if output not in own}
 
 
 def is_left_out(phase: str, output: Path, used: Collection[Path]) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -41,23 +40,29 @@ def test_a_publication_that_adds_too_much_is_refused() -> None:
 
 @pytest.fixture
 def replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A phase of the mirror with two runs, of which one was made anew since."""
+    """A phase of the mirror with three runs: one made anew since, an outdated one, and one of another figure."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").write_text("stages: {finetune: {foreach: [smoke]}}")
     new = Path("results", "smoke", "finetune", "a", "metrics.csv")
     new.parent.mkdir(parents=True)
     new.write_text("new")
-    for run in ("a", "b"):
+    for run in ("a", "outdated", "other"):
         folder = tmp_path / MIRROR / "smoke" / "finetune" / run
         folder.mkdir(parents=True)
         for name in ("metrics.csv", f"metrics.csv{PROVENANCE}", "log.txt", f"log.txt{PROVENANCE}"):
             (folder / name).write_text("old")
 
-    def current(budget: str, phase: str, figures: Sequence[str]) -> list[Path]:
-        return [new, new.with_name("log.txt")]
-
     new.with_name("log.txt").write_text("log")
-    monkeypatch.setattr("inril.publishing.store.current_outputs", current)
+    outdated = new.parents[1] / "outdated"
+    planned = {
+        new: True,
+        new.with_name("log.txt"): True,
+        outdated / "metrics.csv": False,
+        outdated / "log.txt": False,
+    }
+    current = [output for output, is_current in planned.items() if is_current]
+    monkeypatch.setattr("inril.publishing.store.planned_outputs", lambda *args: planned)
+    monkeypatch.setattr("inril.publishing.store.current_outputs", lambda *args: current)
     monkeypatch.setattr("inril.publishing.store.used_policies", lambda budget: set())
     monkeypatch.setattr("inril.publishing.store.read_record", lambda output: {"input": []})
     return tmp_path / MIRROR / "smoke" / "finetune"
@@ -67,12 +72,13 @@ def test_other_figures_stay_as_published(replaced: Path) -> None:
     record("smoke", "finetune", ["fig8"], drop=False)
     assert (replaced / "a" / "metrics.csv").read_text() == "new"
     assert json.loads((replaced / "a" / f"log.txt{PROVENANCE}").read_text())["output"].endswith("a/log.txt")
-    assert {path.read_text() for path in (replaced / "b").iterdir()} == {"old"}
+    assert {path.read_text() for path in (replaced / "other").iterdir()} == {"old"}
+    assert not (replaced / "outdated").exists()
 
 
 def test_nothing_goes_unasked(replaced: Path) -> None:
-    with pytest.raises(InputError, match=r"expected what is published to be current .*, got b/log.txt, "):
+    with pytest.raises(InputError, match=r"expected what is published to be current .*, got other/log.txt, "):
         record("smoke", "finetune", drop=False)
     assert (replaced / "a" / "metrics.csv").read_text() == "old"
     record("smoke", "finetune", ["fig8"], drop=True)
-    assert not (replaced / "b").exists()
+    assert [path.name for path in replaced.iterdir()] == ["a"]
