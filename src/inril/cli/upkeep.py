@@ -156,7 +156,7 @@ def publish(
 
     Args:
         budgets: whose results; all of dvc.yaml where none are named.
-        figures: whose runs; what is published of others stays as it is. All where none are named.
+        figures: whose runs, without outdated ones; what is published of others stays. All where none are named.
         drop: let go what is published and no longer current, or of no figure that is named.
         limit_mb: size that the store may have.
         added_mb: size of what may be new in it.

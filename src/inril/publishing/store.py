@@ -96,7 +96,7 @@ def run(
 def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = True) -> None:
     """Make one phase of the mirror equal to what is complete and current of it.
 
-    Where figures are named and nothing is to be dropped, what no run of theirs makes stays as it is published.
+    Where figures are named and nothing is to be dropped, what is outdated of theirs goes, and all else stays.
 
     Raises:
         InputError: dvc.yaml has no such stage, files would go without `drop`, or Snakemake fails.
