@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -176,9 +177,23 @@ def episodes_of_report(cfg: FinetuneConfig, n_choices: int) -> float:
     return cfg.report_episodes * (1 + others + cfg.report_best) / (cfg.eval.n_envs * evaluated)
 
 
+@contextmanager
+def chains_by_torch() -> Iterator[None]:
+    """Have chains sampled by torch's operations, which can be counted; they have the same products compiled."""
+    if find_spec("inril.policies.compiled_chain") is None:  # in other code
+        yield
+        return
+    from inril.policies import compiled_chain
+
+    networks_of = compiled_chain.networks_of
+    compiled_chain.networks_of = lambda predictions: None
+    yield
+    compiled_chain.networks_of = networks_of
+
+
 def products_of_iteration(loop: Loop) -> dict[str, Any]:
     """Return operations and seconds of each phase's matrix products in an iteration; see `Products`."""
-    with Products() as products:
+    with chains_by_torch(), Products() as products:
         loop.clocks.perf_counter = lambda: np.array([products.operations, products.seconds])
         loop.tuning.log.seconds.clear()
         loop.tuning.iteration()

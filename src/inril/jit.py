@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 CompiledFunction = TypeVar("CompiledFunction", bound=Callable[..., Any])
 
+# Files with compiled functions that those of another file call.
+CALLED_FROM_ELSEWHERE = ("envs/**/*.py", "policies/mish.py")
+
 _PACKAGE = Path(__file__).parent
 _numba_config: Any = numba.config
 _user_cache_dir: Callable[..., str] = appdirs.user_cache_dir
@@ -66,11 +69,8 @@ def _parents() -> Iterator[Path]:
 
 
 def _source_digest() -> str:
-    """Return a digest of the simulators and of MuJoCo, whose constants they have compiled in.
-
-    Compiled functions elsewhere in the package call none of another file.
-    """
-    sources = sorted((_PACKAGE / "envs").rglob("*.py"))
+    """Return a digest of what other files' compiled functions call, and of MuJoCo, whose constants they have."""
+    sources = sorted(path for pattern in CALLED_FROM_ELSEWHERE for path in _PACKAGE.glob(pattern))
     parts = [version("mujoco").encode(), *(path.read_bytes() for path in sources)]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 

@@ -85,6 +85,8 @@ class AdamW:
                 beta2=self._BETAS[1],
                 **{name: group[name] for name in self._defaults},
             )
+            # The fused step writes to memory and says so to nobody; what is kept beside weights goes by their version.
+            torch.autograd.graph.increment_version(trained)
 
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         if parameter not in self.state:

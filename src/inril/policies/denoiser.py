@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,18 @@ from inril.policies.mlp import MLP
 
 # Maps noisy chunks (B, Tp, Da), all at the same denoising index, and the index to the noise.
 Predict = Callable[[Tensor, int], Tensor]
+_OfWeights = Callable[[Tensor], Predict]  # what `MLP.sharing` returns
+
+
+@dataclass(frozen=True)
+class OfFlatChunks:
+    """Prediction by a network of flat chunks (B, Tp Da)."""
+
+    network: Callable[[Tensor, int], Tensor]
+
+    def __call__(self, chunk: Tensor, t: int) -> Tensor:
+        """Map noisy chunks (B, Tp, Da), all at the same denoising index, to the noise."""
+        return self.network(chunk.flatten(1), t).view_as(chunk)
 
 
 def sinusoidal_embedding(t: Tensor, dim: int) -> Tensor:
@@ -79,18 +93,34 @@ class MLPDenoiser(Denoiser):
     def __init__(self, config: DiffusionConfig, network: NetworkConfig, task: TaskSpec, horizon_steps: int) -> None:
         super().__init__(config, expansion=2)
         chunk_dim = horizon_steps * task.action_dim
-        seen_dim = task.obs_dim
+        self.seen_dim = task.obs_dim
         self.obs_encoder: MLP | None = None
         if config.obs_encoder is not None:
-            hidden, seen_dim = config.obs_encoder
+            hidden, self.seen_dim = config.obs_encoder
             layers = NetworkConfig(widths=(hidden,), activation=network.activation, residual=False)
-            self.obs_encoder = MLP(layers, task.obs_dim, seen_dim)
-        self.mlp = MLP(network, chunk_dim + config.time_dim + seen_dim, chunk_dim)
+            self.obs_encoder = MLP(layers, task.obs_dim, self.seen_dim)
+        self.mlp = MLP(network, chunk_dim + config.time_dim + self.seen_dim, chunk_dim)
+        self._worked_out: tuple[list[tuple[int, int]], _OfWeights] | None = None
 
     def given(self, obs: Tensor) -> Predict:
-        """Work in the observation, once for all indices, and the embeddings of all indices."""
-        mlp = self.mlp.completed(self.time_table(), self._seen(obs))
-        return lambda chunk, t: mlp(chunk.flatten(1), t).view_as(chunk)
+        """Work in the observation, once for all indices, and the embeddings of all indices, once for all weights."""
+        return OfFlatChunks(self._of_weights()(self._seen(obs)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but what was worked out from the weights."""
+        return {**super().__getstate__(), "_worked_out": None}  # type: ignore[no-untyped-call]
+
+    def _of_weights(self) -> _OfWeights:
+        """Return `MLP.sharing` at the weights of now, worked out again if they have changed."""
+        time_layers = (self.time_in.weight, self.time_in.bias, self.time_out.weight, self.time_out.bias)
+        weights = [*time_layers, *self.mlp.parameters_of_layers()]
+        # What torch writes into a tensor raises its version.
+        state = [(weight.data_ptr(), weight._version) for weight in weights]
+        if self._worked_out is None or self._worked_out[0] != state or self.times.device.type != "cpu":
+            # On a GPU a chain is recorded, this included: there it has to see the weights in each replay.
+            with torch.no_grad():
+                self._worked_out = state, self.mlp.sharing(self.time_table(), self.seen_dim)
+        return self._worked_out[1]
 
     def forward(self, chunk: Tensor, time: Tensor, obs: Tensor) -> Tensor:
         """Predict the noise; see `Denoiser`."""

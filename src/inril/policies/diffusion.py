@@ -14,6 +14,7 @@ from inril.config.base import TaskSpec
 from inril.config.policy import DiffusionConfig, UNetConfig
 from inril.data.normalizer import Normalizer
 from inril.device import randn
+from inril.policies import compiled_chain
 from inril.policies.acting import Memoryless
 from inril.policies.ddim import sample_ddim
 from inril.policies.denoiser import Denoiser, MLPDenoiser
@@ -192,8 +193,12 @@ def sample_chain(
     """
     predict = {net: net.given(obs) for net in set(denoisers)}
     chain = Chain(torch.empty_like(noise), torch.empty_like(noise[1:]))
+    chain.x[0].copy_(noise[0])
+    networks = compiled_chain.networks_of([predict[net] for net in denoisers])
+    if networks is not None:
+        compiled_chain.run(networks, schedule.posterior_coefficients, std, noise, *chain)
+        return chain
     x, mean, z = chain.x.unbind(), chain.mean.unbind(), noise.unbind()
-    x[0].copy_(z[0])
     for i, t in enumerate(reversed(range(schedule.denoising_steps))):
         eps = predict[denoisers[t]](x[i], t)
         # The posterior mean as in NoiseSchedule.posterior_mean, in place: this loop is half of a rollout's cost.

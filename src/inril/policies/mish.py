@@ -64,7 +64,8 @@ def _exp(x: Any) -> Any:
 
 
 @partial(compiled, error_model="numpy")
-def _forward(x: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+def mish_numbers(x: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+    """Write Mish of the numbers x (n,) to `out`; compiled loops call it too."""
     for i in range(x.size):
         e = _exp(max(min(x[i], _LARGEST), _SMALLEST))
         n = e * (e + _TWO)
@@ -92,7 +93,7 @@ def mish(x: Tensor) -> Tensor:
     """Apply Mish; no autograd."""
     if _compiled_can(x):
         out = torch.empty_like(x)
-        _forward(_numbers(x), _numbers(out))
+        mish_numbers(_numbers(x), _numbers(out))
         return out
     e = x.clamp(max=20.0).exp_()
     n = (e + 2).mul_(e)

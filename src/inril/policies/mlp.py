@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -53,8 +54,8 @@ def small_products_by_onednn() -> Iterator[None]:
         _SMALL_TOO.reset(token)
 
 
-def _is_onednns(x: Tensor, n_multiplications: int, min_rows: int) -> bool:
-    """Tell whether oneDNN takes a product of the rows x (B, n)."""
+def is_onednns(x: Tensor, n_multiplications: int, min_rows: int = _ONEDNN_MIN_ROWS) -> bool:
+    """Tell whether oneDNN takes a product of the rows x (B, n), a layer's unless another minimum is given."""
     if not _USES_ONEDNN or x.dtype != torch.float32 or x.device.type != "cpu":
         return False
     if _SMALL_TOO.get():
@@ -74,7 +75,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     """
     # Other layouts of the weights are a thousand times slower there.
     weight_suits = weight.is_contiguous() or weight.t().is_contiguous()
-    if weight_suits and _is_onednns(x, x.shape[0] * weight.numel(), _ONEDNN_MIN_ROWS):
+    if weight_suits and is_onednns(x, x.shape[0] * weight.numel()):
         fused = activation if activation == "relu" else "none"
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
         return out if activation == fused else activate(activation, out)
@@ -93,7 +94,7 @@ def transposed_product(a: Tensor, b: Tensor) -> Tensor:
         (m, n)
     """
     # Batches of the smallest size that `linear` gives to oneDNN are pre-training's and stay with the BLAS.
-    if _is_onednns(a, a.numel() * b.shape[1], _ONEDNN_MIN_ROWS + 1):
+    if is_onednns(a, a.numel() * b.shape[1], _ONEDNN_MIN_ROWS + 1):
         # Slow with a left factor that is read by columns; the copy costs less than that.
         out: Tensor = torch.ops.mkldnn._linear_pointwise(a.t().contiguous(), b.t(), None, "none", [], "")
         return out
@@ -248,13 +249,74 @@ class _ResidualMLP(torch.autograd.Function):
         return grad_x, None, None, *grads_inner, *grads_direct, grad_out.sum(0)
 
 
-def _completed_linear(weight: Tensor, bias: Tensor, shared: Tensor, own: Tensor) -> Callable[[Tensor, int], Tensor]:
-    """Return [x, shared[k], own] weight^T + bias as a function of x and k; see `MLP.completed`."""
-    n_shared, n_own = shared.shape[1], own.shape[1]
-    columns = weight.split([weight.shape[1] - n_shared - n_own, n_shared, n_own], dim=1)
-    of_x, of_shared, of_own = (part.contiguous() for part in columns)
-    fixed, of_k = linear(own, of_own, bias), linear(shared, of_shared)
-    return lambda x, k: (fixed + of_k[k]).addmm_(x, of_x.t())
+class FirstLayer(NamedTuple):
+    """[x, shared[k], own] weight^T + bias with `shared` worked in; see `MLP.sharing`.
+
+    Attributes:
+        of_x: (m, n) columns of the weight that x (B, n) meets.
+        of_k: (K, m) what the K rows of `shared` add.
+        of_own: (m, o) columns that `own` meets.
+        bias: (m,).
+    """
+
+    of_x: Tensor
+    of_k: Tensor
+    of_own: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor, shared: Tensor, n_own: int) -> FirstLayer:
+        """Work in `shared` (K, s)."""
+        n_shared = shared.shape[1]
+        columns = weight.split([weight.shape[1] - n_shared - n_own, n_shared, n_own], dim=1)
+        of_x, of_shared, of_own = (part.contiguous() for part in columns)
+        return cls(of_x, linear(shared, of_shared), of_own, bias)
+
+    def given(self, own: Tensor) -> GivenFirstLayer:
+        """Work in `own` (B, o) too."""
+        return GivenFirstLayer(self.of_x, self.of_k, linear(own, self.of_own, self.bias))
+
+
+@dataclass(frozen=True)
+class GivenFirstLayer:
+    """The same with all but x worked in.
+
+    Attributes:
+        of_x: (m, n).
+        of_k: (K, m).
+        fixed: (B, m) what `own` and the bias add.
+    """
+
+    of_x: Tensor
+    of_k: Tensor
+    fixed: Tensor
+
+    def __call__(self, x: Tensor, k: int) -> Tensor:
+        """Map (B, n) and an index below K to (B, m)."""
+        return (self.fixed + self.of_k[k]).addmm_(x, self.of_x.t())
+
+
+@dataclass(frozen=True)
+class GivenMLP:
+    """A residual network of one block or more with most of its input worked in; see `MLP.sharing`.
+
+    Attributes:
+        activation: its name.
+        out: `Folded`'s D_0 with c.
+        h: W_1 with u_1.
+        net: the whole network.
+    """
+
+    activation: str
+    out: GivenFirstLayer
+    h: GivenFirstLayer
+    net: Folded
+
+    def __call__(self, x: Tensor, k: int) -> Tensor:
+        """Map (B, in_dim - s - o) and an index below K to (B, out_dim)."""
+        out = self.out(x, k)
+        _residual_blocks(out, self.h(x, k), self.activation, self.net)
+        return out
 
 
 class _Linear(torch.autograd.Function):
@@ -315,40 +377,37 @@ class MLP(nn.Module):
         """Map (B, in_dim) to (B, out_dim)."""
         if not self.residual:
             return self._plain(x, _DIFFERENTIABLE[self.activation])
-        net = fold(self._parameters_of_layers())
+        net = fold(self.parameters_of_layers())
         if not torch.is_grad_enabled():
             return _residual_forward(x, self.activation, net)[0]
         n_blocks, parameters = len(net.direct) - 1, (*net.inner, *net.direct, net.bias)
         return _ResidualMLP.apply(x, self.activation, n_blocks, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
-    def completed(self, shared: Tensor, own: Tensor) -> Callable[[Tensor, int], Tensor]:
+    @torch.no_grad()
+    def sharing(self, shared: Tensor, n_own: int) -> Callable[[Tensor], Callable[[Tensor, int], Tensor]]:
         """Return `forward` as a function of the first columns of its input, the others given; not for autograd.
 
-        What the first layer makes of the columns that are given is computed here, once for all calls.
+        What the first layer makes of the columns that are given is computed once for all calls, and what does not
+        depend on `own` here, once for all of those: the result is that of the weights of now.
 
         Args:
             shared: (K, s) the s columns that follow; each call says which of the K rows all its rows have there.
-            own: (B, o) the last o columns.
+            n_own: o, number of the last columns.
 
         Returns:
-            Maps (B, in_dim - s - o) and an index below K to (B, out_dim).
+            Maps `own` (B, o), the last columns, to a function of (B, in_dim - s - o) and an index below K to
+            (B, out_dim).
         """
         if not self.residual:
-            weight, bias = self._parameters_of_layers()[:2]
-            first = _completed_linear(weight, bias, shared, own)
-            return lambda x, k: self._after_first(first(x, k), partial(activate, self.activation))
-        net = fold(self._parameters_of_layers())
-        first_out = _completed_linear(net.direct[0], net.bias, shared, own)
+            weight, bias = self.parameters_of_layers()[:2]
+            first = FirstLayer.of(weight, bias, shared, n_own)
+            return lambda own: partial(self._of_rest, first.given(own))
+        net = fold(self.parameters_of_layers())
+        out = FirstLayer.of(net.direct[0], net.bias, shared, n_own)
         if not net.inner:
-            return first_out
-        first_h = _completed_linear(net.inner[0], net.inner[1], shared, own)
-
-        def run(x: Tensor, k: int) -> Tensor:
-            out = first_out(x, k)
-            _residual_blocks(out, first_h(x, k), self.activation, net)
-            return out
-
-        return run
+            return out.given
+        h = FirstLayer.of(net.inner[0], net.inner[1], shared, n_own)
+        return lambda own: GivenMLP(self.activation, out.given(own), h.given(own), net)
 
     def fast(self, x: Tensor) -> Tensor:
         """Do what `forward` does, with the faster Mish in plain networks too: equal up to rounding.
@@ -359,13 +418,16 @@ class MLP(nn.Module):
             return self(x)  # type: ignore[no-any-return]
         return self._plain(x, _Mish.apply)
 
-    def _parameters_of_layers(self) -> list[Tensor]:
+    def parameters_of_layers(self) -> list[Tensor]:
         """Return [weight, bias, ...]; `parameters`, which searches all modules by name, takes as long as a product."""
         layers = cast(Iterable[nn.Linear], self.layers)
         return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
     def _plain(self, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
         return self._after_first(_layer(self.layers[0], x), activation)
+
+    def _of_rest(self, first: GivenFirstLayer, x: Tensor, k: int) -> Tensor:
+        return self._after_first(first(x, k), partial(activate, self.activation))
 
     def _after_first(self, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
         for i, layer in enumerate(self.layers[1:]):

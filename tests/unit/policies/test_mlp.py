@@ -100,7 +100,7 @@ def test_non_finite_gradients_are_not_hidden() -> None:
     ("widths", "kind"),
     [((5,), {}), ((5,) * 3, {}), ((5,) * 5, {}), ((6, 7), PLAIN), ((6, 7), PLAIN | {"layer_norm": True})],
 )
-def test_completed_network_is_the_network_with_most_of_its_input_given(
+def test_network_with_most_of_its_input_worked_in_is_the_network(
     widths: tuple[int, ...], kind: dict[str, bool], activation: str
 ) -> None:
     net = network(activation, widths, **kind)
@@ -108,10 +108,10 @@ def test_completed_network_is_the_network_with_most_of_its_input_given(
     sizes = ((2, 9, 1), (3, 1), (9, 2))
     chunks, times, obs = (torch.randn(*size, dtype=torch.float64, generator=generator) for size in sizes)
     with torch.no_grad():
-        completed = net.completed(times, obs)
+        given = net.sharing(times, 2)(obs)
         for chunk, k in ((chunks[0], 2), (chunks[1], 2), (chunks[0], 1)):
             expected = net(torch.cat([chunk, times[k].expand(9, 1), obs], dim=1))
-            torch.testing.assert_close(completed(chunk, k), expected, atol=1e-12, rtol=1e-10)
+            torch.testing.assert_close(given(chunk, k), expected, atol=1e-12, rtol=1e-10)
 
 
 @pytest.mark.parametrize("n_rows", [40, 256])  # below and above oneDNN's threshold
