@@ -26,7 +26,8 @@ from inril.device import resolve
 from inril.envs import make
 from inril.envs.base import BatchedEnv
 from inril.policies.diffusion import DiffusionPolicy
-from inril.policies.mlp import MLP, fold, linear
+from inril.policies.mlp import MLP, fold
+from inril.policies.operations import linear
 from inril.policies.policy_file import load_policy
 from inril.train import pretrain
 from inril.train.demonstrate import make_demos

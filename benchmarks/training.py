@@ -95,7 +95,6 @@ def opened(case: Case) -> Iterator[Loop]:
     from inril.config.project import Project
     from inril.data.chunks import split_demos
     from inril.data.demo_file import read_demos
-    from inril.policies import mlp
     from inril.policies.policy_file import load_policy
     from inril.train import finetune, run_log
     from inril.train.origin import origin_here
@@ -119,7 +118,7 @@ def opened(case: Case) -> Iterator[Loop]:
     log.time = clocks
     with (
         # As a run does; other checkouts may not know it.
-        getattr(mlp, "small_products_by_onednn", nullcontext)(),
+        getattr(finetune, "small_products_by_onednn", nullcontext)(),
         tempfile.TemporaryDirectory() as folder,
         open_run(Path(folder), cfg, {}, "error", origin_here(torch.device("cpu"))) as run,
     ):

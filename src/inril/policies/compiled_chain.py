@@ -25,7 +25,8 @@ from torch import Tensor
 from inril.jit import compiled
 from inril.policies.denoiser import Predict
 from inril.policies.mish import mish_numbers
-from inril.policies.mlp import GivenMLP, is_onednns
+from inril.policies.mlp import GivenMLP
+from inril.policies.operations import is_onednns
 
 Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float32]

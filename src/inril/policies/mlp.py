@@ -9,9 +9,7 @@ every parameter's gradient, so the residual network drops them before its matrix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -23,109 +21,18 @@ from torch.nn import functional as F
 
 from inril.config.policy import NetworkConfig
 from inril.policies.mish import mish, mish_backward
-
-# Where there is AVX-512, oneDNN's product is faster than the BLAS call behind F.linear, by some 10 % or, on processors
-# on which that library makes no use of it, by half to twice; and it applies the activation on its way out. With AVX2 it
-# is slower. Its set-up pays from some five million multiplications on: 80 rows and 256 x 256 weights.
-_USES_ONEDNN = (
-    torch.backends.mkldnn.is_available()
-    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    and torch.backends.cpu.get_cpu_capability() == "AVX512"
+from inril.policies.operations import (
+    activate,
+    activation_backward,
+    linear,
+    small_products_are_onednns,
+    transposed_product,
 )
-_ONEDNN_MIN_MULTIPLICATIONS = 5_000_000
-# What it is given outside of `small_products_by_onednn`.
-_ONEDNN_MIN_ROWS = 256
-_ONEDNN_ROW_MULTIPLE = 4
-_SMALL_TOO = ContextVar("small_too", default=False)
+
 # Rows kept for a backward pass are rounded up to a multiple of this: it keeps a kernel for every number of rows.
 _KEPT_ROW_MULTIPLE = 128
-
-
-@contextmanager
-def small_products_by_onednn() -> Iterator[None]:
-    """Have oneDNN take all products that it is faster at, and not only those of many rows.
-
-    Fine-tuning does. Pre-training and demonstrators keep the rounding that their published results have.
-    """
-    token = _SMALL_TOO.set(True)
-    try:
-        yield
-    finally:
-        _SMALL_TOO.reset(token)
-
-
-def is_onednns(x: Tensor, n_multiplications: int, min_rows: int = _ONEDNN_MIN_ROWS) -> bool:
-    """Tell whether oneDNN takes a product of the rows x (B, n), a layer's unless another minimum is given."""
-    if not _USES_ONEDNN or x.dtype != torch.float32 or x.device.type != "cpu":
-        return False
-    if _SMALL_TOO.get():
-        return n_multiplications >= _ONEDNN_MIN_MULTIPLICATIONS
-    n_rows = x.shape[0]
-    return n_rows >= min_rows and n_rows % _ONEDNN_ROW_MULTIPLE == 0
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
-    """Return activation(x weight^T + bias) with the fastest kernel at hand; no autograd.
-
-    Args:
-        x: (B, n).
-        weight: (m, n).
-        bias: (m,) or None.
-        activation: "none" or the name of one.
-    """
-    # Other layouts of the weights are a thousand times slower there.
-    weight_suits = weight.is_contiguous() or weight.t().is_contiguous()
-    if weight_suits and is_onednns(x, x.shape[0] * weight.numel()):
-        fused = activation if activation == "relu" else "none"
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, fused, [], "")
-        return out if activation == fused else activate(activation, out)
-    out = F.linear(x, weight, bias)
-    return out if activation == "none" else activate(activation, out)
-
-
-def transposed_product(a: Tensor, b: Tensor) -> Tensor:
-    """Return a^T b, the gradient of a layer's weights, with the fastest kernel at hand; no autograd.
-
-    Args:
-        a: (B, m) gradient of the layer's output.
-        b: (B, n) its input.
-
-    Returns:
-        (m, n)
-    """
-    # Batches of the smallest size that `linear` gives to oneDNN are pre-training's and stay with the BLAS.
-    if is_onednns(a, a.numel() * b.shape[1], _ONEDNN_MIN_ROWS + 1):
-        # Slow with a left factor that is read by columns; the copy costs less than that.
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(a.t().contiguous(), b.t(), None, "none", [], "")
-        return out
-    return a.t() @ b
-
-
 # For plain networks, which leave their backward pass to autograd.
 _DIFFERENTIABLE = {"relu": torch.relu, "mish": F.mish, "tanh": torch.tanh}
-
-
-def activate(name: str, x: Tensor) -> Tensor:
-    """Apply an activation by its config name; no autograd."""
-    if name == "mish":
-        return mish(x)
-    return torch.relu(x) if name == "relu" else torch.tanh(x)
-
-
-def _activation_backward(name: str, grad: Tensor, saved: Tensor) -> Tensor:
-    """Gradient before an activation; may overwrite `grad`.
-
-    Args:
-        name: of the activation.
-        grad: gradient after it.
-        saved: its output for ReLU and tanh, its input for Mish.
-    """
-    if name == "relu":
-        torch.ops.aten.threshold_backward.grad_input(grad, saved, 0, grad_input=grad)
-        return grad
-    if name == "tanh":
-        return grad.mul_(1 - saved * saved)
-    return mish_backward(grad, saved)
 
 
 def _rows_to_keep(grad_out: Tensor) -> Tensor:
@@ -230,9 +137,9 @@ class _ResidualMLP(torch.autograd.Function):
             if grad_h is not None:  # a later block saw b as well
                 grads_inner[:0] = [transposed_product(grad_h, b), grad_h.sum(0)]
                 grad_b += linear(grad_h, inner[2 * i + 2].t())
-            grad_z = _activation_backward(ctx.activation, grad_b, key_b)
+            grad_z = activation_backward(ctx.activation, grad_b, key_b)
             grads_inner[:0] = [transposed_product(grad_z, a), grad_z.sum(0)]
-            change = _activation_backward(ctx.activation, linear(grad_z, inner[2 * i + 1].t()), key_a)
+            change = activation_backward(ctx.activation, linear(grad_z, inner[2 * i + 1].t()), key_a)
             grad_h = change if grad_h is None else change.add_(grad_h)
         (x,) = saved
         grads_direct.insert(0, transposed_product(grad_out, x))
@@ -437,6 +344,6 @@ class MLP(nn.Module):
 
 def _layer(layer: nn.Module, x: Tensor) -> Tensor:
     """Return what a linear layer makes of x, by oneDNN only where that takes small products."""
-    if not _SMALL_TOO.get():
+    if not small_products_are_onednns():
         return layer(x)  # type: ignore[no-any-return]
     return _Linear.apply(x, layer.weight, layer.bias)  # type: ignore[no-any-return, no-untyped-call]

@@ -25,7 +25,7 @@ from inril.evaluate import Evaluation, evaluate
 from inril.interleave.diagnostics import gradient_angle
 from inril.learning.update import Info
 from inril.policies.acting import Actor
-from inril.policies.mlp import small_products_by_onednn
+from inril.policies.operations import small_products_by_onednn
 from inril.policies.policy_file import PolicySpec, load_policy, save_policy
 from inril.progress import progress
 from inril.seeding import subseed, torch_stream

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from inril.config.policy import NetworkConfig
 from inril.policies.mish import mish, mish_backward
-from inril.policies.mlp import MLP, linear, small_products_by_onednn, transposed_product
+from inril.policies.mlp import MLP
+from inril.policies.operations import linear, small_products_by_onednn, transposed_product
 
 ACTIVATIONS = {"relu": F.relu, "mish": F.mish, "tanh": torch.tanh}
 
