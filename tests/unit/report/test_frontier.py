@@ -1,3 +1,4 @@
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from inril.config.shown import FigureConfig, FigureSpec
-from inril.report import figures
+from inril.report import figures, frontier
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS
 
 RETURN, LOSS = "eval/return", "probe_holdout/il_loss"
@@ -87,3 +88,14 @@ def test_files(spec: FigureSpec, table: Path, tmp_path: Path) -> None:
 def test_a_frontier_has_two_metrics(spec: FigureSpec) -> None:
     with pytest.raises(ValueError, match="two metrics of a frontier"):
         FigureConfig.model_validate(spec.figure.model_dump() | {"metrics": [RETURN]})
+
+
+def test_labels_of_points_that_lie_close_do_not_cover_each_other() -> None:
+    _, ax = plt.subplots(figsize=(4, 4), layout="constrained")
+    points = [(0.0, 0.0), (1.0, 1.0), (0.95, 0.96), (0.9, 1.02), (0.92, 0.94)]
+    ax.plot(*zip(*points, strict=True))
+    frontier._place(ax, [(f"m = {i}", np.array(point), "k") for i, point in enumerate(points)])
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert [text.get_text() for text in ax.texts] == [f"m = {i}" for i in range(5)]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    plt.close("all")
