@@ -31,13 +31,17 @@ from inril.policies.operations import is_onednns
 Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float32]
 
+# Instruction sets with which torch rounds a number plus a multiple of another once.
+_ROUND_ONCE = ("AVX2", "AVX512")
 _SGEMM = "sgemm_"
 _sgemm: Any = types.ExternalFunction(_SGEMM, types.void(*[types.uintp] * 13))
 
 
 @cache
-def has_blas() -> bool:
-    """Tell whether torch brings a BLAS whose functions can be called; loads it for compiled code."""
+def can_equal_torch() -> bool:
+    """Tell whether torch brings a BLAS that can be called and rounds as is done here; loads it for compiled code."""
+    if torch.backends.cpu.get_cpu_capability() not in _ROUND_ONCE:
+        return False
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     if not library.exists():
         return False
@@ -52,7 +56,7 @@ def networks_of(predictions: Sequence[Predict]) -> list[GivenMLP] | None:
     """
     networks = [getattr(prediction, "network", None) for prediction in predictions]
     distinct = {id(network): network for network in networks}.values()
-    can_run = all(isinstance(network, GivenMLP) and _suits(network) for network in distinct) and has_blas()
+    can_run = all(isinstance(network, GivenMLP) and _suits(network) for network in distinct) and can_equal_torch()
     return cast(list[GivenMLP], networks) if can_run else None
 
 

@@ -201,7 +201,7 @@ def sample_chain(
     x, mean, z = chain.x.unbind(), chain.mean.unbind(), noise.unbind()
     for i, t in enumerate(reversed(range(schedule.denoising_steps))):
         eps = predict[denoisers[t]](x[i], t)
-        # The posterior mean as in NoiseSchedule.posterior_mean, in place: this loop is half of a rollout's cost.
+        # The posterior mean as in NoiseSchedule.posterior_mean, in place: compiled chains round as this does.
         x0_from_x, x0_from_eps, mean_from_x0, mean_from_x = schedule.posterior_coefficients[t]
         x0 = torch.sub(x[i] * x0_from_x, eps, alpha=x0_from_eps).clamp_(-1, 1)
         torch.add(x0.mul_(mean_from_x0), x[i], alpha=mean_from_x, out=mean[i])
