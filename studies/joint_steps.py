@@ -4,7 +4,8 @@
 
 Returns are means over the last tenth of the steps, and so are imitation losses, as changes since pre-training.
 Intervals of differences hold for all arms at once (Dunnett), with the spread pooled over all of them. Only seeds on
-which all arms are complete take part.
+which all arms are complete take part. The rank correlation tells how nearly the arms lie along one curve: 1 if more
+return always goes with more imitation loss.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+from scipy.stats import spearmanr
 
 from inril.report.contrasts import Contrast, against_baseline
 from inril.report.curves import Curve, end_change, end_level
@@ -37,15 +39,24 @@ def differences(measured: pd.DataFrame, baseline: str) -> dict[str, Contrast]:
     return dict(zip(others.columns, contrasts, strict=True))
 
 
+def rank_correlation(returns: pd.DataFrame, losses: pd.DataFrame) -> float:
+    """Return Spearman's correlation, over the arms, of mean return and mean imitation loss."""
+    means = pd.concat([returns.mean(), losses.mean()], axis=1)
+    return float(spearmanr(means).statistic)
+
+
 def main() -> None:
-    """Print a line per arm."""
+    """Print two lines per arm."""
     parser = argparse.ArgumentParser(prog="python -m studies.joint_steps", description=__doc__)
     parser.add_argument("table", type=Path, help="CSV behind a frontier")
     parser.add_argument("--baseline", required=True, help="arm that the others are compared with: METHOD/SEPARATION/M")
     args = parser.parse_args()
     table = pd.read_csv(args.table, dtype={"m": str})
-    _show("return", ends(table, "eval/return", end_level), args.baseline)
-    _show("imitation loss, change in percent", 100 * ends(table, "probe_holdout/il_loss", end_change), args.baseline)
+    returns = ends(table, "eval/return", end_level)
+    losses = 100 * ends(table, "probe_holdout/il_loss", end_change)
+    _show("return", returns, args.baseline)
+    _show("imitation loss, change in percent", losses, args.baseline)
+    print(f"\nrank correlation of the two over {len(returns.columns)} arms: {rank_correlation(returns, losses):.2f}")
 
 
 def _show(title: str, measured: pd.DataFrame, baseline: str) -> None:
