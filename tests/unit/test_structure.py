@@ -24,6 +24,7 @@ LAYERS = (
     "train",
     "algos",
     "interleave",
+    "theory",
     "learning",
     "evaluate",
     "policies",

@@ -1,0 +1,1 @@
+"""What the paper proves about interleaved gradient descent, with its slips put right, and a problem to check it on."""
