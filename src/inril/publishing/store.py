@@ -230,12 +230,12 @@ def _fetch_published() -> list[str]:
 
 def _sources_first(budgets: Sequence[str]) -> list[str]:
     """Sort budgets so that one whose published runs another one shows comes before it."""
-    sources = {source for source, _ in _shown_elsewhere()}
+    sources = {source for source, _ in shown_elsewhere()}
     return sorted(budgets, key=lambda budget: budget not in sources)
 
 
 @cache
-def _shown_elsewhere() -> frozenset[tuple[str, str]]:
+def shown_elsewhere() -> frozenset[tuple[str, str]]:
     """Return the budgets, each with the figure or comparison, whose published runs those of others show."""
     plans = [plan_of(budget) for budget in plan_of(DEFAULT_BUDGET).project.budgets]
     return frozenset((source, name) for plan in plans for name in plan.shown for source in plan.sources(name))
@@ -245,7 +245,7 @@ def _share_tables(budget: str, figures: Sequence[str]) -> None:
     """Copy a budget's comparisons and the tables behind its figures to where those of others look for them."""
     plan = plan_of(budget, "complete")
     for name in named(plan, figures):
-        if (budget, name) in _shown_elsewhere():
+        if (budget, name) in shown_elsewhere():
             table = plan.files(name)["csv"]
             write_atomically(TABLES / budget / table.name, table.read_bytes())
 

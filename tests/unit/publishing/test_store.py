@@ -9,7 +9,7 @@ import pytest
 from inril.errors import InputError
 from inril.publishing.contents import check_size
 from inril.publishing.mirror import MIRROR, PROVENANCE
-from inril.publishing.store import record
+from inril.publishing.store import shown_elsewhere, record
 
 ROOT = Path(__file__).parents[3]
 STORE_MB, HISTORY_MB = 100, 220
@@ -18,6 +18,13 @@ STORE_MB, HISTORY_MB = 100, 220
 def test_the_store_stays_small() -> None:
     size = sum(path.stat().st_size for path in (ROOT / "published").rglob("*") if path.is_file())
     assert size <= STORE_MB * 1e6
+
+
+def test_only_tables_that_another_budget_shows_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    shared = {table.relative_to(ROOT / "published" / "tables") for table in ROOT.glob("published/tables/*/*.csv")}
+    assert shared
+    assert {(table.parent.name, table.stem) for table in shared} <= shown_elsewhere()
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git repository, such as an archive of the sources")
