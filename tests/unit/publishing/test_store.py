@@ -9,7 +9,7 @@ import pytest
 from inril.errors import InputError
 from inril.publishing.contents import check_size
 from inril.publishing.mirror import MIRROR, PROVENANCE
-from inril.publishing.store import shown_elsewhere, record
+from inril.publishing.store import record, shown_elsewhere
 
 ROOT = Path(__file__).parents[3]
 STORE_MB, HISTORY_MB = 100, 220
