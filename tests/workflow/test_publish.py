@@ -229,6 +229,12 @@ def test_publishing_takes_complete_runs_only_and_twice_changes_nothing(
     run = M2.relative_to("results/smoke/finetune")
     named = rf"finetune: expected what is published to be current .*, got {run}/\S+, "
     assert re.search(named, refused.stderr)
+    demos = root / "results" / "smoke" / "demos" / "hopper" / "generated.hdf5"
+    demos.rename(tmp_path / demos.name)  # without them Snakemake would make all runs again
+    refused = call(root, "inril", "publish", "--figures", "fig8")
+    assert refused.returncode == 1
+    assert re.search(r"demos: expected what is published to be current .*, got hopper/generated.hdf5", refused.stderr)
+    (tmp_path / demos.name).rename(demos)
     assert {path: path.read_bytes() for path in published} == published
     assert make(root, "inril", "publish", "--figures", "table2").startswith("published smoke: 1 of 1 runs; ")
     assert {path: path.read_bytes() for path in published} == published

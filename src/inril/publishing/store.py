@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inril.config import paths
 from inril.config.base import DEFAULT_BUDGET
 from inril.config.layers import read_yaml
-from inril.config.plan import TABLES
+from inril.config.paths import AnyRun
+from inril.config.plan import TABLES, Plan
 from inril.errors import InputError
 from inril.files import write_atomically
 from inril.publishing.contents import STORE, check_size, check_store, mirrored, new_contents
@@ -96,7 +98,8 @@ def run(
 def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = True) -> None:
     """Make one phase of the mirror equal to what is complete and current of it.
 
-    Where figures are named and nothing is to be dropped, what is outdated of theirs goes, and all else stays.
+    Where figures are named and nothing is to be dropped, what is outdated of theirs goes, and all else stays. Of a task
+    whose demonstrations are missing nothing goes: its runs count as outdated as soon as one more is planned.
 
     Raises:
         InputError: dvc.yaml has no such stage, files would go without `drop`, or Snakemake fails.
@@ -116,7 +119,10 @@ def record(budget: str, phase: str, figures: Sequence[str] = (), drop: bool = Tr
     if figures and not drop:
         own = {folder / _place(budget, output) for output in planned_outputs(budget, phase, figures)}
         wanted |= _others(folder, own)
-    lost = [] if drop or figures else _lost(folder, wanted)
+    lost = [] if drop else _lost(folder, wanted)
+    if figures and lost:
+        kept = _tasks_without_demos(budget, figures)
+        lost = [path for path in lost if path.relative_to(folder).parts[0] in kept]
     if lost:
         others = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         raise InputError(
@@ -201,10 +207,20 @@ def pull(targets: Sequence[str] = ()) -> None:
 def coverage(budget: str, figures: Sequence[str] = ()) -> str:
     """Tell how many of a budget's runs are published."""
     plan = plan_of(budget)
-    planned = {run for figure in figures or plan.shown for run in plan.planned(figure)}
-    folders = [MIRROR / run.folder(budget).relative_to("results") for run in planned]
-    n_published = sum((folder / paths.METRICS).exists() for folder in folders)
+    planned = _planned(plan, figures)
+    n_published = sum((MIRROR / plan.metrics(run).relative_to("results")).exists() for run in planned)
     return f"{budget}: {n_published} of {len(planned)} runs"
+
+
+def _tasks_without_demos(budget: str, figures: Sequence[str]) -> set[str]:
+    """Return the tasks whose demonstrations are not there though runs are planned: they would be made anew."""
+    plan = plan_of(budget)
+    return {run.task for run in _planned(plan, figures) if not plan.demos(run).exists()}
+
+
+def _planned(plan: Plan, figures: Sequence[str]) -> set[AnyRun]:
+    """Return the runs that figures show, of all figures if none is named."""
+    return set(chain.from_iterable(map(plan.planned, figures or plan.shown)))
 
 
 def _stages(budgets: Sequence[str] = ()) -> list[Stage]:

@@ -70,6 +70,7 @@ def replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     current = [output for output, is_current in planned.items() if is_current]
     monkeypatch.setattr("inril.publishing.store.planned_outputs", lambda *args: planned)
     monkeypatch.setattr("inril.publishing.store.current_outputs", lambda *args: current)
+    monkeypatch.setattr("inril.publishing.store._tasks_without_demos", lambda *args: set())
     monkeypatch.setattr("inril.publishing.store.used_policies", lambda budget: set())
     monkeypatch.setattr("inril.publishing.store.read_record", lambda output: {"input": []})
     return tmp_path / MIRROR / "smoke" / "finetune"
@@ -89,3 +90,10 @@ def test_nothing_goes_unasked(replaced: Path) -> None:
     assert (replaced / "a" / "metrics.csv").read_text() == "old"
     record("smoke", "finetune", ["fig8"], drop=True)
     assert [path.name for path in replaced.iterdir()] == ["a"]
+
+
+def test_runs_of_a_task_without_demonstrations_stay(replaced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inril.publishing.store._tasks_without_demos", lambda *args: {"outdated"})
+    with pytest.raises(InputError, match=r"expected what is published to be current .*, got outdated/log.txt, "):
+        record("smoke", "finetune", ["fig8"], drop=False)
+    assert (replaced / "outdated" / "metrics.csv").read_text() == "old"
