@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -60,12 +59,15 @@ def current_outputs(budget: str, phase: str, figures: Sequence[str]) -> Iterator
 
 
 def used_policies(budget: str) -> set[Path]:
-    """Return the pre-trained policies that planned runs start from, or films show."""
+    """Return the pre-trained policies that a budget's runs start from, on its own seeds, or that films show.
+
+    What runs on other seeds start from is not among them: once these runs are there, nobody asks for it.
+    """
     plan = plan_of(budget)
-    filmed = [plan.film_run(name) for name in plan.project.root.films if plan.film_budget(name) == budget]
-    runs = chain(filmed, *map(plan.planned, plan.shown))
-    starts = {plan.start(run) for run in runs if run in filmed or isinstance(run, Run)}
-    return {plan.policy(start) for start in starts}
+    filmed = {plan.film_run(name) for name in plan.project.root.films if plan.film_budget(name) == budget}
+    planned = {run for name in plan.shown for run in plan.planned(name) if isinstance(run, Run)}
+    own = {run for run in planned if run.seed in plan.project.axes(run.task).seeds}
+    return {plan.start_policy(run) for run in filmed | own}
 
 
 @cache

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from inril.publishing.current import used_policies
 from inril.publishing.store import is_left_out
 
 
@@ -29,3 +30,9 @@ def test_what_can_be_made_again_is_left_out(
     with output.open("wb") as file:
         file.truncate(size)
     assert is_left_out(phase, output, {output} if used else set()) == left_out
+
+
+def test_policies_of_a_figures_own_seeds_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    hopper = {path.parent.name for path in used_policies("workstation") if "hopper/diffusion" in str(path)}
+    assert hopper == {"seed0", "seed1", "seed2"}
