@@ -33,6 +33,8 @@ include: RULES / "finetune.smk"
 include: RULES / "figures.smk"
 include: RULES / "tables.smk"
 include: RULES / "films.smk"
+include: RULES / "landscapes.smk"
+include: RULES / "schematics.smk"
 include: RULES / "promote.smk"
 include: RULES / "experts.smk"
 

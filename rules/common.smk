@@ -77,7 +77,7 @@ def of_demos(answer):
 
 
 def of_shown(answer):
-    """Return what a plan says about the figure, comparison or film that a job's wildcards name."""
+    """Return what a plan says about the figure, or whatever else is shown, that a job's wildcards name."""
     return resolved(lambda w: answer(plan(w.budget), w.shown))
 
 
@@ -109,9 +109,15 @@ THREADS = max(ROOT.torch_threads, EXECUTION.sim_threads)
 GPUS = int(EXECUTION.device == "cuda")
 
 # Which rule a name belongs to.
-FIGURES, COMPARISONS, FILMS = (
+FIGURES, COMPARISONS, FILMS, LANDSCAPES, SCHEMATICS = (
     "|".join(names) or "(?!)"  # nothing, where there are none
-    for names in (ROOT.figures, ROOT.comparisons, ROOT.films)
+    for names in (
+        ROOT.figures,
+        ROOT.comparisons,
+        ROOT.films,
+        ROOT.landscapes,
+        ROOT.schematics,
+    )
 )
 
 

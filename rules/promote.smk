@@ -1,6 +1,6 @@
-"""What readers look for at the top of results/: copies of the default budget's figures, comparisons and films.
+"""What readers look for at the top of results/: copies of what the default budget shows.
 
-In: a file of results/<budget>/{figures,tables,films}/.
+In: a file of results/<budget>/{figures,tables,films,landscapes,schematics}/.
 Out: results/<name>.<suffix>.
 """
 
@@ -18,7 +18,7 @@ rule promote:
     log:
         f"results/{DEFAULT_BUDGET}/promoted/{{shown}}.{{suffix}}.log",
     wildcard_constraints:
-        shown=f"{FIGURES}|{COMPARISONS}|{FILMS}",
+        shown="|".join((FIGURES, COMPARISONS, FILMS, LANDSCAPES, SCHEMATICS)),
         suffix="[a-z]+",
     conda:
         "../environment.yml"

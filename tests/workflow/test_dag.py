@@ -145,6 +145,18 @@ def test_films_are_made_of_policies_that_are_there(smoke: Path, plan: Plan) -> N
     assert plan(smoke, target, films=missing) == {"finetune m3 seed0", "film"}
 
 
+def test_landscapes_lie_between_policies_that_are_there(smoke: Path, plan: Plan) -> None:
+    there = "{land: {title: Hopper, task: hopper, method: dppo, m: 2}}"
+    target = "results/smoke/landscapes/land.pdf"
+    assert plan(smoke, target, landscapes=there) == {"landscape", "landscape_figure"}
+    missing = there.replace("m: 2", "m: 3")
+    assert plan(smoke, target, landscapes=missing) == {"finetune m3 seed0", "landscape", "landscape_figure"}
+
+
+def test_schematics_need_nothing(smoke: Path, plan: Plan) -> None:
+    assert plan(smoke, "results/smoke/schematics/fig2.pdf") == {"schematic"}
+
+
 def test_new_colour_redraws_only_the_figure(smoke: Path, plan: Plan) -> None:
     assert plan(smoke, plot="{rl_color: red}") == {"figure"}
 

@@ -42,6 +42,7 @@ app = App(
 for command in (
     *(runs.demos, runs.pretrain, runs.finetune, runs.evaluate, runs.expert),
     *(shown.aggregate, shown.figure, shown.gains, shown.claims, shown.compare, shown.film),
+    *(shown.landscape, shown.landscape_figure, shown.schematic),
     *(project.check, project.check_demos, project.resolve, project.status, project.ledger, project.schemas),
     *(project.pull, project.publish, project.record),
 ):

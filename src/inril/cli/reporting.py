@@ -1,4 +1,4 @@
-"""Commands that show what came out: figures, tables, films."""
+"""Commands that show what came out: figures, tables, films, landscapes; and schematics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from pathlib import Path
 
 from inril.cli.options import Count, Names, Paths, read_config
 from inril.config.base import Device, Execution
-from inril.config.shown import ComparisonSpec, FigureSpec, FilmSpec, TableSpec
+from inril.config.shown import (
+    ComparisonSpec,
+    FigureSpec,
+    FilmSpec,
+    LandscapeFigureSpec,
+    LandscapeSpec,
+    Schematic,
+    TableSpec,
+)
+from inril.errors import InputError
 
 
 def aggregate(*, config: str, metrics: Paths, published: Path, out: Path) -> None:
@@ -103,3 +112,52 @@ def film(
     from inril.report import film
 
     film.run(spec, policy, out, gif, Execution(device=device, sim_threads=sim_threads))
+
+
+def landscape(
+    *, config: str, demos: Path, policies: Paths, out: Path, device: Device = "auto", sim_threads: Count = 1
+) -> None:
+    """Measure return and imitation loss in the plane of three policies' weights.
+
+    Args:
+        config: where to measure, and how much: a YAML file, or JSON in place.
+        demos: demonstration file.
+        policies: policy.safetensors of a run of RL only, then of another one from the same start.
+        out: CSV file to write.
+        device: of the networks; auto takes a GPU if there is one.
+        sim_threads: threads of the simulator.
+    """
+    spec = read_config(LandscapeSpec, config)
+    if len(policies) != 2:
+        raise InputError("--policies", expected="two files", got=f"{len(policies)}")
+    from inril.report import landscape
+
+    execution = Execution(device=device, sim_threads=sim_threads)
+    landscape.run(spec, demos, (policies[0], policies[1]), out, execution)
+
+
+def landscape_figure(*, config: str, table: Path, out: Paths) -> None:
+    """Draw a landscape from its table.
+
+    Args:
+        config: what the figure says: a YAML file, or JSON in place.
+        table: CSV file made by landscape.
+        out: files to draw, format by suffix (pdf, png).
+    """
+    spec = read_config(LandscapeFigureSpec, config)
+    from inril.report import landscape_figure
+
+    landscape_figure.run(spec, table, out)
+
+
+def schematic(*, name: Schematic, out: Paths, font_size: float = 8.0) -> None:
+    """Draw one of the paper's figures that have no data.
+
+    Args:
+        name: which.
+        out: files to draw, format by suffix (pdf, png).
+        font_size: in points.
+    """
+    from inril.report import schematics
+
+    schematics.run(name, out, font_size)

@@ -36,6 +36,16 @@ def film(budget: str, name: str, suffix: str) -> Path:
     return Path("results", budget, "films", f"{name}.{suffix}")
 
 
+def landscape(budget: str, name: str, suffix: str) -> Path:
+    """Return the file of a landscape around policies, or of the table behind it."""
+    return Path("results", budget, "landscapes", f"{name}.{suffix}")
+
+
+def schematic(budget: str, name: str, suffix: str) -> Path:
+    """Return the file of a drawing without data."""
+    return Path("results", budget, "schematics", f"{name}.{suffix}")
+
+
 def table(budget: str, name: str, suffix: str) -> Path:
     """Return the file of a table of results."""
     return Path("results", budget, "tables", f"{name}.{suffix}")

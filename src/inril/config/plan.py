@@ -1,4 +1,4 @@
-"""What figures, comparisons and films of a budget are made of: runs, settings, and the files of results/.
+"""What figures, comparisons, films and landscapes of a budget are made of: runs, settings, and the files of results/.
 
 The rules ask it about single jobs, publishing about all that there is to publish; neither knows of the other. Paths are
 relative to the working directory.
@@ -23,6 +23,8 @@ from inril.config.shown import (
     FigureConfig,
     FigureSpec,
     FilmSpec,
+    LandscapeFigureSpec,
+    LandscapeSpec,
     PanelRuns,
     PlannedRun,
     PolicyColumn,
@@ -33,7 +35,8 @@ from inril.errors import InputError
 
 TABLES = Path("published", "tables")  # in the repository: of budgets whose runs others' figures show
 _DEMONSTRATORS = Path(__file__).parents[1] / "data" / "experts"
-_FIGURE, _COMPARISON, _FILM = ("pdf", "png", "csv"), ("md", "csv", "tex"), ("pdf", "gif")  # the first stands for all
+# Suffixes of their files; the first stands for all.
+_FIGURE, _COMPARISON, _FILM, _SCHEMATIC = ("pdf", "png", "csv"), ("md", "csv", "tex"), ("pdf", "gif"), ("pdf", "png")
 
 
 class Plan:
@@ -52,7 +55,7 @@ class Plan:
         self._placed = placed
         self._others: dict[str, Plan] = {}
 
-    # Figures, comparisons and films
+    # Figures, comparisons, films, landscapes and schematics
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -98,13 +101,17 @@ class Plan:
         return {source: _digest(_with_plain_ends(table)) for source, table in tables.items() if table.exists()}
 
     def files(self, name: str) -> dict[str, Path]:
-        """Return the files of a figure (renderings, table behind it), comparison or film by suffix.
+        """Return the files of a figure (renderings, table behind it) or of whatever else is shown by suffix.
 
         A film of a published run lies with the run's budget.
         """
         root = self.project.root
         if name in root.films:
             return {suffix: paths.film(self.film_budget(name), name, suffix) for suffix in _FILM}
+        if name in root.landscapes:
+            return {suffix: paths.landscape(self.budget, name, suffix) for suffix in _FIGURE}
+        if name in root.schematics:
+            return {suffix: paths.schematic(self.budget, name, suffix) for suffix in _SCHEMATIC}
         if name in root.comparisons:
             return {suffix: paths.table(self.budget, name, suffix) for suffix in _COMPARISON}
         require("figure", name, tuple(root.figures))
@@ -205,6 +212,65 @@ class Plan:
     def film_versions(self, name: str) -> dict[str, int]:
         """Return the versions of what a film's episodes are computed with."""
         return numerics.evaluation_versions(self.project.suite(self.film_run(name).task))
+
+    def landscape_runs(self, name: str) -> tuple[Run, Run]:
+        """Return the runs that a landscape lies between: RL only, and the other one.
+
+        Raises:
+            InputError: there is no such landscape.
+        """
+        require("landscape", name, tuple(self.project.root.landscapes))
+        shown = self.project.root.landscapes[name]
+        return (
+            Run(shown.task, shown.method, "none", "inf", shown.seed),
+            Run(shown.task, shown.method, shown.separation, shown.m, shown.seed),
+        )
+
+    def landscape_demos(self, name: str) -> Path:
+        """Return the demonstrations on which a landscape's imitation loss is measured."""
+        return self.demos(self.landscape_runs(name)[0])
+
+    def landscape_policies(self, name: str) -> list[Path]:
+        """Return the two policies that a landscape lies between."""
+        return [self.policy(run) for run in self.landscape_runs(name)]
+
+    def landscape_spec(self, name: str) -> LandscapeSpec:
+        """Return what measuring a landscape takes besides its inputs."""
+        shown, (rl_only, other) = self.project.root.landscapes[name], self.landscape_runs(name)
+        config = self.project.finetune(*other)
+        arms = (self.project.arm_name(run.method, run.m) for run in (rl_only, other))
+        return LandscapeSpec(
+            arms=(next(arms), f"m = {next(arms)}"),
+            holdout=config.holdout,
+            probe_size=config.il.probe_size,
+            **shown.model_dump(include={"seed", "points", "margin", "episodes"}),
+        )
+
+    def landscape_figure_spec(self, name: str) -> LandscapeFigureSpec:
+        """Return what drawing a landscape takes besides its table."""
+        shown, other = self.project.root.landscapes[name], self.landscape_runs(name)[1]
+        config = self.project.finetune(*other)
+        steps = f"{config.env_steps:,} environment steps"
+        return LandscapeFigureSpec(
+            title=shown.title,
+            subject=f"Budget: {self.budget}, {other.method}, {other.separation}, seed {other.seed}, {steps}",
+            metric=config.task.metric,
+            episodes=shown.episodes,
+            font_size=self.project.root.plot.font_size,
+        )
+
+    def landscape_versions(self, name: str) -> dict[str, int]:
+        """Return the versions of what a landscape's episodes are computed with."""
+        return numerics.evaluation_versions(self.project.suite(self.landscape_runs(name)[0].task))
+
+    def schematic(self, name: str) -> str:
+        """Return which drawing is meant.
+
+        Raises:
+            InputError: there is no such schematic.
+        """
+        require("schematic", name, tuple(self.project.root.schematics))
+        return self.project.root.schematics[name]
 
     # What jobs take
 

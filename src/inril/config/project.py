@@ -219,6 +219,7 @@ class Project:
         self._check_figures()
         self._check_comparisons()
         self._check_films()
+        self._check_landscapes()
 
     def _policy_name(self, task: str, method: str) -> str:
         """Return what a method starts from on a task."""
@@ -270,6 +271,17 @@ class Project:
                 require(f"films.{name}.policy", film.policy, self.policies(film.task), where)
             if film.method is not None:
                 require(f"films.{name}.method", film.method, self.methods(film.task), where)
+
+    def _check_landscapes(self) -> None:
+        for name, landscape in self.root.landscapes.items():
+            where = self._where("landscapes", name)
+            require(f"landscapes.{name}.task", landscape.task, self.tasks, where)
+            able = [
+                method
+                for method in self.methods(landscape.task)
+                if self.finetune(landscape.task, method, "none", "inf", seed=0).algo.kind == "dppo"
+            ]
+            require(f"landscapes.{name}.method", landscape.method, able, where)
 
     def _check_policy(self, config: FinetuneConfig) -> None:
         """Check what a method asks of the policy that it starts from."""

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt
 
 from inril.config.base import DEFAULT_BUDGET, DemoSource, Execution, M, Model, TorchThreads
-from inril.config.shown import ComparisonConfig, FigureConfig, FilmConfig, PlotConfig
+from inril.config.shown import ComparisonConfig, FigureConfig, FilmConfig, LandscapeConfig, PlotConfig, Schematic
 
 
 class Axes(Model):
@@ -42,4 +42,6 @@ class RootConfig(Model):
     figures: dict[str, FigureConfig] = Field(description="drawn as results/<name>.pdf")
     comparisons: dict[str, ComparisonConfig] = Field({}, description="tables of several methods or policies")
     films: dict[str, FilmConfig] = Field({}, description="of single policies")
+    landscapes: dict[str, LandscapeConfig] = Field({}, description="return and imitation loss around policies")
+    schematics: dict[str, Schematic] = Field({}, description="drawings without data")
     plot: PlotConfig = Field(PlotConfig(), description="how figures look")

@@ -1,13 +1,23 @@
-"""Settings of what is shown: figures, comparisons, films."""
+"""Settings of what is shown: figures, comparisons, films, landscapes, schematics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
 
 from inril.config.base import COMPUTE, M, Method, Metric, MetricName, Model, PolicyName, Separation, later
+from inril.config.runs import HoldoutConfig
 
 
 class SmoothingConfig(Model):
@@ -240,6 +250,45 @@ class FilmSpec(Model):
     examples: PositiveInt = Field(1, description="of each outcome")
     episodes: PositiveInt = Field(description="that are evaluated; then as many again while examples are missing")
     max_episodes: PositiveInt = Field(description="at which missing examples are given up")
+
+
+class LandscapeConfig(Model):
+    """Where a landscape lies: in the plane of the weights that two runs of one seed began with and ended at."""
+
+    title: str = Field(description="above the landscape")
+    task: str = Field(description="file in config/tasks, without .yaml")
+    method: Method = Field(description="that fine-tunes a diffusion policy's last steps; one run is of RL only")
+    m: PositiveInt = Field(10, description="of the other run")
+    separation: Separation = Field("surgery", description="of the other run")
+    seed: NonNegativeInt = Field(0, description="of both")
+    points: Annotated[int, Field(ge=2)] = Field(9, description="along either side of the map, and along each way")
+    margin: NonNegativeFloat = Field(0.25, description="around the three policies, as a share of their extent")
+    episodes: PositiveInt = Field(40, description="at each point, the same ones everywhere")
+
+
+class LandscapeSpec(Model):
+    """All that measuring a landscape takes, besides policies and demonstrations."""
+
+    arms: tuple[str, str] = Field(description="names of the two runs")
+    seed: NonNegativeInt = Field(description="of environments and noise")
+    points: Annotated[int, Field(ge=2)] = Field(description="along either side of the map, and along each way")
+    margin: NonNegativeFloat = Field(description="around the three policies, as a share of their extent")
+    episodes: PositiveInt = Field(description="at each point, the same ones everywhere")
+    holdout: HoldoutConfig = Field(description="episodes on which the imitation loss is measured")
+    probe_size: PositiveInt = Field(description="their chunks on which it is")
+
+
+class LandscapeFigureSpec(Model):
+    """All that drawing a landscape takes, besides its table."""
+
+    title: str = Field(description="above the landscape")
+    subject: str = Field(description="what was measured, for people")
+    metric: Metric = Field(description="that the height of the land is")
+    episodes: PositiveInt = Field(description="at each point")
+    font_size: PositiveFloat = Field(description="in points")
+
+
+Schematic = Literal["overview", "separation"]
 
 
 class PlotConfig(Model):

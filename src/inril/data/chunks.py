@@ -149,3 +149,9 @@ def _ranges(first: IntArray, end: IntArray) -> IntArray:
     """Concatenate the ranges [first, end); those with end <= first are empty."""
     parts = [np.arange(i, j, dtype=np.int64) for i, j in zip(first, end, strict=True)]
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+
+def fixed_probe(data: ChunkDataset, size: int) -> DemoBatch:
+    """Draw the chunks on which a loss is measured again and again, evenly spread over the data."""
+    index = torch.linspace(0, len(data) - 1, min(size, len(data))).long()
+    return data[index]

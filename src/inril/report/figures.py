@@ -9,12 +9,10 @@ The same table and settings give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 from typing import Any, Literal
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -28,18 +26,14 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from inril.config.base import COMPUTE, RL_NAME
 from inril.config.shown import FigureSpec, PanelConfig, PlannedRun, PlotConfig, SmoothingConfig
 from inril.errors import InputError
-from inril.files import write_atomically
 from inril.report.aggregate import IL_UPDATES, RL_UPDATES, TABLE_COLUMNS, read_csv
 from inril.report.arms import LABELS, Arm, Dashes
 from inril.report.frontier import draw_frontier
 from inril.report.levels import RL_ONLY
 from inril.report.statistics import MIN_SEEDS, on_common_grid, savgol, stratified_iqm
-from inril.report.style import default_style
+from inril.report.style import figure_style, require_formats, write_figure
 
-FORMATS = ("pdf", "png")
 _RUN = ["method", "separation", "m", "seed"]  # what tells the runs of a panel apart
-# No dates and versions in the files: the same figure is the same bytes.
-_METADATA: dict[str, dict[Any, None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 _COLUMN_INCHES, _ROW_INCHES, _LEGEND_INCHES, _NOTE_INCHES = 3.4, 1.9, 0.8, 0.2
 _FRONTIER_INCHES = 3.4
 _NOTE_CHARACTERS = 70  # of a footnote that fits under one column
@@ -70,16 +64,11 @@ def run(spec: FigureSpec, table: Path, out: Sequence[Path]) -> None:
     Raises:
         InputError: the table lacks something that the figure shows, or a colour or file format is unknown.
     """
-    for path in out:
-        if path.suffix[1:] not in FORMATS:
-            raise InputError(path, expected=f"a file name ending in one of {', '.join(FORMATS)}", got=path.suffix)
+    require_formats(out)
     frame = read_csv(table, TABLE_COLUMNS, ("seed", "env_steps", "value"))
     panels = [panel_arms(spec, panel, frame, table) for panel in spec.figure.panels]
-    with default_style(), mpl.rc_context(_style(spec.plot.font_size)):
-        figure = draw(spec, panels)
-        for path in out:
-            write_atomically(path, _render(figure, path.suffix[1:]))
-        plt.close(figure)
+    with figure_style(spec.plot.font_size):
+        write_figure(draw(spec, panels), out)
 
 
 def panel_arms(spec: FigureSpec, panel: PanelConfig, frame: pd.DataFrame, table: Path) -> list[Arm]:
@@ -325,34 +314,3 @@ def _palette(plot: PlotConfig, field: Literal["palette", "control_palette"], n: 
         return list(sns.color_palette(name, n).as_hex())
     except ValueError:
         raise InputError("plot", field=field, expected="a palette of seaborn", got=repr(name)) from None
-
-
-def _style(font_size: float) -> dict[Any, Any]:
-    with sns.axes_style("ticks"):
-        base = dict(sns.axes_style())
-    return base | {
-        "font.size": font_size,
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
-        "axes.titlesize": font_size,
-        "axes.labelsize": font_size,
-        "xtick.labelsize": "small",
-        "ytick.labelsize": "small",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.linewidth": 0.6,
-        "axes.grid": True,
-        "grid.color": "0.92",
-        "grid.linewidth": 0.5,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "legend.frameon": False,
-        "pdf.fonttype": 42,
-        "savefig.dpi": 200,
-    }
-
-
-def _render(figure: Figure, suffix: str) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format=suffix, metadata=_METADATA[suffix])
-    return buffer.getvalue()

@@ -35,7 +35,7 @@ from inril.policies.policy_file import load_policy
 from inril.report.levels import interval_text
 from inril.report.recording import RecordedEpisode, Round, record
 from inril.report.statistics import wilson
-from inril.report.style import default_style
+from inril.report.style import default_style, require_formats, write_figure
 from inril.seeding import subseed
 
 OUTCOMES: dict[Metric, dict[bool, str]] = {
@@ -91,9 +91,9 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
     Raises:
         InputError: the policy cannot be read, a file format is unknown, or nothing can be rendered on this machine.
     """
-    for path, suffixes in ((out, (".pdf", ".png")), (gif, (".gif",))):
-        if path is not None and path.suffix not in suffixes:
-            raise InputError(path, expected=f"a file name ending in {' or '.join(suffixes)}", got=repr(path.suffix))
+    require_formats([out])
+    if gif is not None and gif.suffix != ".gif":
+        raise InputError(gif, expected="a file name ending in .gif", got=gif.suffix)
     load_opengl()  # before hours of episodes that nobody could see
     trained, policy_spec = load_policy(policy)
     actor, task = PolicyActor(trained.to(resolve(execution.device))), policy_spec.task
@@ -103,12 +103,7 @@ def run(spec: FilmSpec, policy: Path, out: Path, gif: Path | None = None, execut
     names = OUTCOMES[task.metric]
     clips = [_clip(names[episode.succeeded], recorded, episode, spec.frames, hz) for recorded, episode in shown]
     with default_style(), mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans", "pdf.fonttype": 42}):
-        figure = draw(spec, clips, durations, task.metric)
-        buffer = BytesIO()
-        stamp = "CreationDate" if out.suffix == ".pdf" else "Software"  # the same episodes give the same bytes
-        figure.savefig(buffer, format=out.suffix[1:], metadata={stamp: None}, dpi=200)
-        plt.close(figure)
-    write_atomically(out, buffer.getvalue())
+        write_figure(draw(spec, clips, durations, task.metric), [out])
     if gif is not None:
         write_atomically(gif, animate(clips, hz))
 

@@ -17,7 +17,7 @@ from inril.algos.make import make_algorithm
 from inril.config.base import Execution, OnMismatch
 from inril.config.numerics import finetune_versions
 from inril.config.runs import FinetuneConfig
-from inril.data.chunks import SplitDemos, split_demos
+from inril.data.chunks import SplitDemos, fixed_probe, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.envs import make_env
@@ -33,7 +33,6 @@ from inril.tensor_file import file_digest
 from inril.train.checks import check_divergence, check_finite, check_state
 from inril.train.interleaving import imitation_loss, make_interleaver
 from inril.train.origin import origin_here
-from inril.train.pretrain import fixed_probe
 from inril.train.run_folder import RunFolder, open_run
 from inril.train.run_log import RunLog, diagnosed
 

@@ -13,7 +13,7 @@ import torch
 from inril.config.base import Execution, OnMismatch
 from inril.config.numerics import pretrain_versions
 from inril.config.runs import OptimConfig, PretrainConfig
-from inril.data.chunks import ChunkDataset, DemoBatch, SplitDemos, split_demos
+from inril.data.chunks import SplitDemos, fixed_probe, split_demos
 from inril.data.demo_file import read_demos, read_provenance
 from inril.device import resolve
 from inril.errors import InputError
@@ -216,9 +216,3 @@ def learning_rate(cfg: OptimConfig, step: int) -> float:
         return cfg.lr_min + (cfg.lr - cfg.lr_min) * step / cfg.warmup_steps
     progress = (step - cfg.warmup_steps) / max(1, cfg.max_steps - cfg.warmup_steps)
     return cfg.lr_min + (cfg.lr - cfg.lr_min) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def fixed_probe(data: ChunkDataset, size: int) -> DemoBatch:
-    """Draw the chunks on which a loss is measured again and again, evenly spread over the data."""
-    index = torch.linspace(0, len(data) - 1, min(size, len(data))).long()
-    return data[index]

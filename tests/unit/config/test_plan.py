@@ -167,6 +167,33 @@ def test_a_demonstrator_that_is_missing_has_none(tmp_path: Path, monkeypatch: py
     assert plan().demonstrator("hopper", "generated") is None
 
 
+def test_a_landscape_lies_between_two_runs_of_one_seed() -> None:
+    shown = plan("laptop", landscapes={"a": {"title": "A", "task": "hopper", "method": "dppo", "m": 3, "seed": 1}})
+    shown.project.check()
+    assert str(shown.landscape_demos("a")) == "results/laptop/demos/hopper/generated.hdf5"
+    assert list(map(str, shown.landscape_policies("a"))) == [
+        "results/laptop/finetune/hopper/dppo/none/minf/seed1/policy.safetensors",
+        "results/laptop/finetune/hopper/dppo/surgery/m3/seed1/policy.safetensors",
+    ]
+    assert str(shown.promoted("a", "csv")) == "results/laptop/landscapes/a.csv"
+    assert shown.landscape_spec("a").arms == ("RL only", "m = 3")
+    assert shown.landscape_figure_spec("a").subject == (
+        "Budget: laptop, dppo, surgery, seed 1, 200,000 environment steps"
+    )
+    assert shown.landscape_versions("a") == {"evaluate": 1}
+    unsuited = plan("laptop", landscapes={"a": {"title": "A", "task": "lift", "method": "idql"}})
+    with pytest.raises(InputError, match=r"landscapes\.a\.method: expected one of .*dppo.*, got 'idql'"):
+        unsuited.project.check()
+
+
+def test_a_schematic_is_promoted_without_a_table() -> None:
+    drawn = plan("laptop", schematics={"a": "overview"})
+    assert drawn.schematic("a") == "overview"
+    assert {suffix: str(file) for suffix, file in drawn.files("a").items()} == {
+        "pdf": "results/laptop/schematics/a.pdf", "png": "results/laptop/schematics/a.png"
+    }  # fmt: skip
+
+
 def test_films_are_of_runs_of_the_configuration() -> None:
     filmed = plan("laptop", films=FILMS)
     filmed.project.check()

@@ -12,14 +12,14 @@ from torch import nn
 
 from inril.config.base import TaskSpec
 from inril.config.runs import OptimConfig, PretrainConfig
-from inril.data.chunks import split_demos
+from inril.data.chunks import fixed_probe, split_demos
 from inril.data.demo_file import read_demos
 from inril.errors import InputError
 from inril.policies.ema import update_ema
 from inril.policies.policy_file import load_policy
 from inril.tensor_file import read_tensors
 from inril.train import pretrain
-from inril.train.pretrain import Cloning, fixed_probe, learning_rate
+from inril.train.pretrain import Cloning, learning_rate
 from inril.train.run_folder import RunFolder
 
 Make = Callable[..., PretrainConfig]
