@@ -100,7 +100,11 @@ def test_same_seed_gives_the_same_bits(run: Any, method: str) -> None:
     assert (first / "policy.safetensors").read_bytes() == (second / "policy.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("il", [{"balance": "norm"}, {"optimizer": "own", "lr": 1e-3}], ids=["norm", "own"])
+@pytest.mark.parametrize(
+    "il",
+    [{"balance": "norm"}, {"optimizer": "own", "lr": 1e-3}, {"adaptive": {"rule": "loss_budget"}}],
+    ids=["norm", "own", "adaptive"],
+)
 def test_other_joint_steps_learn_otherwise_and_resume(
     run: Any, inputs: tiny.Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, il: dict[str, Any]
 ) -> None:
@@ -138,6 +142,17 @@ def interrupted_and_resumed(
             finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
     assert not (out / "metrics.csv").exists()
     finetune.run(cfg, inputs.demos, policy_of(cfg, inputs), out)
+
+
+def test_an_adaptive_m_is_logged_and_followed(run: Any) -> None:
+    adaptive = {"rule": "loss_budget", "budget": 1000.0, "most": 8}  # so large a budget asks for ever less imitation
+    folder = run(tiny.finetune_config(changed={"il": {"adaptive": adaptive}}))
+    m = tiny.metric(folder, "train", "m").tolist()
+    assert m == [min(8, 2 ** (itr + 2)) for itr in range(len(m))]
+    assert tiny.metric(run(tiny.finetune_config()), "train", "m").empty
+    constant = tiny.metric(run(tiny.finetune_config()), "train", "n_il_updates").tolist()
+    fewer = tiny.metric(folder, "train", "n_il_updates").tolist()
+    assert 0 < fewer[-1] < constant[-1]
 
 
 def test_another_seed_gives_another_run(run: Any) -> None:

@@ -318,7 +318,7 @@ def test_command_prints_the_table_once(scene: Scene, capsys: pytest.CaptureFixtu
 
 
 def test_unknown_figure_is_refused(scene: Scene) -> None:
-    figures = "fig1, fig5, fig6, fig7, fig8, fig9, balance, balance_fresh, gym"
+    figures = "fig1, fig5, fig6, fig7, fig8, fig9, balance, balance_fresh, adaptive, gym"
     with pytest.raises(InputError, match=f"figure: expected one of {figures}, got 'fig3'"):
         figure_status(Plan(scene.project), "fig3", scene.results)
 

@@ -40,6 +40,7 @@ SOURCES: dict[Suite, tuple[DemoSource, ...]] = {
     "robomimic": ("generated", "robomimic"),
     "furniture": ("generated",),
 }
+AdaptiveRule = Literal["loss_budget", "break_even", "square_root"]
 AggregatorName = Literal[
     "upgrad",
     "mean",

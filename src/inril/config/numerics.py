@@ -58,7 +58,8 @@ def pretrain_versions(suite: str) -> dict[str, int]:
 def finetune_versions(run: FinetuneConfig) -> dict[str, int]:
     """Return the versions of what a fine-tuning run computes with; RL only separates nothing."""
     noise = ("noise",) if run.il.source == "noise" else ()
-    interleaving = () if run.m == "inf" else (run.separation,)
+    adaptive = () if run.il.adaptive is None else ("adaptive",)
+    interleaving = () if run.m == "inf" else (run.separation, *adaptive)
     parts = (*run.algo.numerics, *noise, *interleaving, *_simulator(run.task.suite))
     return versions("finetune", "evaluate", *parts)
 

@@ -11,6 +11,7 @@ from inril.config.algos import AlgoConfig, AnyAlgoConfig, PPOConfig
 from inril.config.base import (
     SCRIPTED,
     SOURCES,
+    AdaptiveRule,
     AggregatorName,
     DemoSource,
     Fraction,
@@ -175,6 +176,24 @@ class BlockConfig(Model):
     max_grad_norm: PositiveFloat | None = Field(1.0, description="bound on a gradient's norm; null does not clip")
 
 
+class AdaptiveConfig(Model):
+    """An m that follows what is measured; a run's m is what it begins with."""
+
+    rule: AdaptiveRule = Field(
+        description="loss_budget: m holds the rise of the held-out imitation loss; break_even, square_root: the "
+        "paper's rules, from the gradients' corrected angle and norms"
+    )
+    least: PositiveInt = Field(1, description="bound of m")
+    most: PositiveInt = Field(100, description="bound of m, also where a rule asks for no imitation")
+    budget: PositiveFloat = Field(0.05, description="loss_budget: rise, as a share of the loss before fine-tuning")
+
+    @model_validator(mode="after")
+    def _check(self) -> AdaptiveConfig:
+        if self.least > self.most:
+            raise ValueError("least at most as large as most")
+        return self
+
+
 class IlConfig(Model):
     """How imitation is interleaved."""
 
@@ -200,6 +219,7 @@ class IlConfig(Model):
     source: Literal["demos", "noise"] = later(
         "demos", description="noise: a control, joint steps get a random direction of the imitation gradient's norm"
     )
+    adaptive: AdaptiveConfig | None = later(None, description="rule for m; null for a constant one")
     network: BlockConfig = later(BlockConfig(), description="separation network: the block after every m iterations")
 
     @model_validator(mode="after")
@@ -244,6 +264,9 @@ class FinetuneConfig(Model):
         has_blocks = self.algo.has_base or self.algo.imitates_only
         if has_blocks and self.separation == "network" and not _imitates_in_blocks(self.il):
             raise ValueError("il.unit iteration and il.source demos with separation network")
+        by_loss = self.il.adaptive is None or self.il.adaptive.rule == "loss_budget"
+        if self.separation == "network" and not by_loss:
+            raise ValueError("il.adaptive.rule loss_budget with separation network, whose gradients have no angle")
         known = separations(self.algo, self.il)
         if self.m != "inf" and self.separation not in known:
             raise ValueError(f"separation {' or '.join(known)} for finite m of {self.method}, not {self.separation!r}")

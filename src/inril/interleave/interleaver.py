@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from inril.interleave.adaptive import AdaptiveM
 from inril.interleave.imitation_block import ImitationBlock
 from inril.interleave.own_step import OwnStep
 from inril.interleave.schedule import Schedule
@@ -35,6 +36,7 @@ class Interleaver:
         noise: a control: joint steps get a random direction of the imitation gradient's norm.
         own_step: takes imitation steps after reinforcement's in place of joint ones; None for joint ones.
         block: trains networks of imitation's own between iterations; None where there are none.
+        adaptive: sets the schedule's m anew whenever `follow` is called; None for a constant one.
 
     Attributes:
         n_il_updates: imitation gradients so far.
@@ -51,8 +53,10 @@ class Interleaver:
         noise: bool = False,
         own_step: OwnStep | None = None,
         block: ImitationBlock | None = None,
+        adaptive: AdaptiveM | None = None,
     ) -> None:
         self.schedule, self.joiner, self.own_step, self.block = schedule, joiner, own_step, block
+        self.adaptive = adaptive
         self.il_parameters, self.il_loss = list(il_parameters), il_loss
         self.batch_size, self.seed, self.noise = batch_size, seed, noise
         self.n_il_updates = 0
@@ -61,6 +65,17 @@ class Interleaver:
     def n_rl_updates(self) -> int:
         """Gradient steps of the actor so far."""
         return self.schedule.n_rl_updates
+
+    def follow(self, measured: Mapping[str, float]) -> None:
+        """Set m by what was measured, where it is not constant; see `AdaptiveM.follow`."""
+        if self.adaptive is not None:
+            self.adaptive.follow(measured)
+            self.schedule.m = self.adaptive.m
+
+    def told(self) -> Info:
+        """Return what there is to log: gradients of either kind so far and, where it changes, m."""
+        told: Info = {"n_rl_updates": self.n_rl_updates, "n_il_updates": self.n_il_updates}
+        return told if self.adaptive is None else {**told, "m": self.adaptive.m}
 
     def updates(self, updates: Iterator[Update], itr: int, learning_itr: int) -> Iterator[Update]:
         """Yield the gradient steps of an iteration, imitation among them.
@@ -87,6 +102,8 @@ class Interleaver:
             state["phase"] = self.block.state_dict()
         if self.own_step is not None:
             state["own_step"] = self.own_step.state_dict()
+        if self.adaptive is not None:
+            state["adaptive"] = self.adaptive.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -97,6 +114,9 @@ class Interleaver:
             self.block.load_state_dict(state["phase"])
         if self.own_step is not None:
             self.own_step.load_state_dict(state["own_step"])
+        if self.adaptive is not None:
+            self.adaptive.load_state_dict(state["adaptive"])
+            self.schedule.m = self.adaptive.m
 
     def _interleaved(self, update: Update) -> Iterator[Update]:
         """Yield one step of the actor with the imitation that is due; its gradient's norm is logged either way."""

@@ -143,7 +143,7 @@ class Finetuning:
         """Train up to the budget, evaluate on fresh episodes and publish the results."""
         if self.itr == 0:
             self._log_evaluation()
-            self._log_probes()
+            self.interleaver.follow(self._log_probes())
         with progress("finetune", self.cfg.env_steps, self.env_steps) as advance:
             while not self.finished:
                 before = self.env_steps
@@ -184,15 +184,13 @@ class Finetuning:
         check_state(self.folder.path, self.itr, self.algorithm.state_dict())
         self._log_diagnostics(info, sums)
         info |= {name: float(np.mean(values)) for name, values in sums.items()}
-        info["n_rl_updates"] = self.interleaver.n_rl_updates
-        info["n_il_updates"] = self.interleaver.n_il_updates
-        return info
+        return info | self.interleaver.told()
 
     def _log_iteration(self, info: Info) -> None:
         self.log.metrics.add(self.itr, self.env_steps, "train", info)
         if self.itr % self.cfg.eval.every == 0 or self.finished:
             self._log_evaluation()
-        self._log_probes()
+        self.interleaver.follow(info | self._log_probes())
         log.info("itr %d, %d env steps: return %.1f", self.itr, self.env_steps, info.get("return", math.nan))
 
     def _gradient_angle(self) -> Info:
@@ -219,12 +217,14 @@ class Finetuning:
                 self.itr, 100 * told["out_of_range"], told["largest_obs"], bound,
             )  # fmt: skip
 
-    def _log_probes(self) -> None:
+    def _log_probes(self) -> Info:
+        """Log imitation losses; returns the held-out ones."""
         with self.log.clock("probe"), torch.no_grad():
             for split, probe in self.probes.items():
                 generator = torch_stream(self.cfg.seed, "probe_noise")
                 values = self.algorithm.probe(probe.obs, probe.action_chunk, generator)
                 self.log.metrics.add(self.itr, self.env_steps, split, values)
+        return values  # of the last probe, which is held out
 
     def _log_evaluation(self) -> None:
         with self.log.clock("evaluate"):

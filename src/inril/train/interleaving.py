@@ -11,6 +11,7 @@ from inril.algos.ppo import PPO
 from inril.config.base import M, Separation
 from inril.config.runs import FinetuneConfig, IlConfig
 from inril.data.chunks import ChunkDataset
+from inril.interleave.adaptive import AdaptiveM
 from inril.interleave.aggregators import make_aggregator
 from inril.interleave.imitation_block import ImitationBlock
 from inril.interleave.interleaver import ImitationLoss, Interleaver
@@ -54,12 +55,20 @@ def make_interleaver(cfg: FinetuneConfig, algorithm: Algorithm, il_loss: Imitati
         noise=cfg.il.source == "noise",
         own_step=own_step,
         block=block,
+        adaptive=make_adaptive(cfg.m, cfg.il),
     )
 
 
 def make_schedule(m: M, il: IlConfig, in_blocks: bool = False) -> Schedule:
     """Build the schedule of imitation."""
     return Schedule(m, il.unit, opens=il.phase == "first", in_blocks=in_blocks)
+
+
+def make_adaptive(m: M, il: IlConfig) -> AdaptiveM | None:
+    """Build what sets m anew, if it is not constant; reinforcement alone stays alone."""
+    if il.adaptive is None or m == "inf":
+        return None
+    return AdaptiveM(m=m, **il.adaptive.model_dump())
 
 
 def make_joiner(separation: Separation, il: IlConfig) -> Joiner:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from inril.config.runs import IlConfig
+from inril.interleave.adaptive import AdaptiveM
 from inril.interleave.imitation_block import ImitationBlock
 from inril.interleave.interleaver import Interleaver
 from inril.interleave.own_step import OwnStep
@@ -80,6 +81,25 @@ def test_every_mth_step_of_the_actor_is_joint(il_config: Make) -> None:
     assert (interleaved.n_rl_updates, interleaved.n_il_updates) == (6, 3)
     assert [len(batch) for batch in learner.batches] == [5, 5, 5]
     assert not torch.equal(learner.batches[0], learner.batches[1])
+
+
+def test_m_changes_between_iterations_and_is_kept(il_config: Make) -> None:
+    def fresh() -> Interleaver:
+        adaptive = AdaptiveM("loss_budget", m=1, least=1, most=8, budget=0.1)
+        return interleaver(learner, 1, il_config(), adaptive=adaptive)
+
+    learner = Learner()
+    interleaved = fresh()
+    n_joint = []
+    for itr in (1, 2):
+        taken = take(interleaved.updates(learner.updates(), itr, itr))
+        n_joint.append(sum("il_loss" in info for _, info in taken))
+        interleaved.follow({"il_loss": 2.0})
+    assert n_joint == [3, 2]  # of three steps: all, then the fourth and the sixth
+    assert interleaved.told() == {"n_rl_updates": 6, "n_il_updates": 5, "m": 4}
+    resumed = fresh()
+    resumed.load_state_dict(interleaved.state_dict())
+    assert resumed.schedule.m == 4
 
 
 def test_an_own_step_follows_the_one_that_would_be_joint(il_config: Make) -> None:
