@@ -97,7 +97,7 @@ def _surgery(ax: Axes) -> None:
         _arrow(ax, (0, 0), projected, color, linestyle="--")
         ax.plot(*np.array([gradient, projected]).T, color="0.6", linewidth=0.6, linestyle=":")
     _vector(ax, both, _BOTH, r"$\frac{1}{2}\,(\pi g_\mathrm{RL} + \pi g_\mathrm{IL})$")
-    ax.annotate("dual cone: both losses fall", (0.02, 1.05), color=_BOTH, fontsize="small")
+    ax.annotate("dual cone: opposes neither", (0.02, 1.05), color=_BOTH, fontsize="small")
     ax.set_aspect("equal")
 
 
