@@ -185,7 +185,7 @@ class AdaptiveConfig(Model):
     )
     least: PositiveInt = Field(1, description="bound of m")
     most: PositiveInt = Field(100, description="bound of m, also where a rule asks for no imitation")
-    budget: PositiveFloat = Field(0.05, description="loss_budget: rise, as a share of the loss before fine-tuning")
+    budget: PositiveFloat = Field(0.02, description="loss_budget: rise, as a share of the loss before fine-tuning")
 
     @model_validator(mode="after")
     def _check(self) -> AdaptiveConfig:
