@@ -243,6 +243,7 @@ class Plan:
             arms=(next(arms), f"m = {next(arms)}"),
             holdout=config.holdout,
             probe_size=config.il.probe_size,
+            torch_threads=config.torch_threads,
             **shown.model_dump(include={"seed", "points", "margin", "episodes"}),
         )
 

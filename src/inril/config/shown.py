@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from inril.config.base import COMPUTE, M, Method, Metric, MetricName, Model, PolicyName, Separation, later
+from inril.config.base import COMPUTE, M, Method, Metric, MetricName, Model, PolicyName, Separation, TorchThreads, later
 from inril.config.runs import HoldoutConfig
 
 
@@ -276,6 +276,7 @@ class LandscapeSpec(Model):
     episodes: PositiveInt = Field(description="at each point, the same ones everywhere")
     holdout: HoldoutConfig = Field(description="episodes on which the imitation loss is measured")
     probe_size: PositiveInt = Field(description="their chunks on which it is")
+    torch_threads: TorchThreads = 1
 
 
 class LandscapeFigureSpec(Model):

@@ -85,7 +85,8 @@ class AdaptiveM:
                 Without a signal in it, m stays.
         """
         if self.rule == "loss_budget":
-            self.first_loss = self.first_loss or measured["il_loss"]
+            if self.first_loss is None:
+                self.first_loss = measured["il_loss"]
             wanted = within_budget(self.exact, measured["il_loss"] / self.first_loss - 1.0, self.budget)
         elif measured.get("grad_signal"):
             formula = break_even if self.rule == "break_even" else square_root

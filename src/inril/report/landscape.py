@@ -89,7 +89,7 @@ def run(
         InputError: a file is damaged, a policy is none that fine-tuned a diffusion policy's last steps, the two did not
             start from the same one, or there is no plane since one of them did not move, or both went the same way.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(spec.torch_threads)
     (policy, policy_spec), (other, _) = (_finetuned(path) for path in policies)
     if not all(map(torch.equal, policy.denoiser.parameters(), other.denoiser.parameters())):
         expected = f"a policy that started from the same weights as {policies[0]}"
