@@ -261,8 +261,9 @@ class Plan:
         )
 
     def landscape_versions(self, name: str) -> dict[str, int]:
-        """Return the versions of what a landscape's episodes are computed with."""
-        return numerics.evaluation_versions(self.project.suite(self.landscape_runs(name)[0].task))
+        """Return the versions of what a landscape's episodes and their intervals are computed with."""
+        suite = self.project.suite(self.landscape_runs(name)[0].task)
+        return numerics.evaluation_versions(suite) | numerics.versions("report")
 
     def schematic(self, name: str) -> str:
         """Return which drawing is meant.
