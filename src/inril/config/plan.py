@@ -24,6 +24,7 @@ from inril.config.shown import (
     FigureSpec,
     FilmSpec,
     LandscapeFigureSpec,
+    LandscapeGrid,
     LandscapeSpec,
     PanelRuns,
     PlannedRun,
@@ -244,7 +245,7 @@ class Plan:
             holdout=config.holdout,
             probe_size=config.il.probe_size,
             torch_threads=config.torch_threads,
-            **shown.model_dump(include={"seed", "points", "margin", "episodes"}),
+            **shown.model_dump(include=set(LandscapeGrid.model_fields)),
         )
 
     def landscape_figure_spec(self, name: str) -> LandscapeFigureSpec:

@@ -252,7 +252,16 @@ class FilmSpec(Model):
     max_episodes: PositiveInt = Field(description="at which missing examples are given up")
 
 
-class LandscapeConfig(Model):
+class LandscapeGrid(Model):
+    """Where and how well a landscape is measured."""
+
+    seed: NonNegativeInt = Field(0, description="of both runs; also of environments and noise")
+    points: Annotated[int, Field(ge=2)] = Field(9, description="along either side of the map, and along each way")
+    margin: NonNegativeFloat = Field(0.25, description="around the three policies, as a share of their extent")
+    episodes: PositiveInt = Field(40, description="at each point, the same ones everywhere")
+
+
+class LandscapeConfig(LandscapeGrid):
     """Where a landscape lies: in the plane of the weights that two runs of one seed began with and ended at."""
 
     title: str = Field(description="above the landscape")
@@ -260,20 +269,12 @@ class LandscapeConfig(Model):
     method: Method = Field(description="that fine-tunes a diffusion policy's last steps; one run is of RL only")
     m: PositiveInt = Field(10, description="of the other run")
     separation: Separation = Field("surgery", description="of the other run")
-    seed: NonNegativeInt = Field(0, description="of both")
-    points: Annotated[int, Field(ge=2)] = Field(9, description="along either side of the map, and along each way")
-    margin: NonNegativeFloat = Field(0.25, description="around the three policies, as a share of their extent")
-    episodes: PositiveInt = Field(40, description="at each point, the same ones everywhere")
 
 
-class LandscapeSpec(Model):
+class LandscapeSpec(LandscapeGrid):
     """All that measuring a landscape takes, besides policies and demonstrations."""
 
     arms: tuple[str, str] = Field(description="names of the two runs")
-    seed: NonNegativeInt = Field(description="of environments and noise")
-    points: Annotated[int, Field(ge=2)] = Field(description="along either side of the map, and along each way")
-    margin: NonNegativeFloat = Field(description="around the three policies, as a share of their extent")
-    episodes: PositiveInt = Field(description="at each point, the same ones everywhere")
     holdout: HoldoutConfig = Field(description="episodes on which the imitation loss is measured")
     probe_size: PositiveInt = Field(description="their chunks on which it is")
     torch_threads: TorchThreads = 1
